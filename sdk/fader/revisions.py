@@ -1,0 +1,77 @@
+"""Which snapshot or change to accept: the rules that keep a client from going back or from missing anything.
+
+Pure functions of what is held and what has come.
+"""
+
+from enum import Enum
+
+from fader.model import Change, Flag, Segment, Snapshot
+
+
+class Verdict(Enum):
+    """What to do with what has come."""
+
+    APPLY = "apply"
+    IGNORE = "ignore"
+    """It is not newer: another server is behind, or says it twice."""
+    ASK_AFRESH = "ask afresh"
+    """Something between is missing, or it is of another epoch: only a whole snapshot helps."""
+
+
+def judge_snapshot(held: Snapshot | None, snapshot: Snapshot) -> Verdict:
+    """A snapshot of another epoch is followed whatever its revision: the database was restored."""
+    if held is None or held.epoch != snapshot.epoch or held.revision < snapshot.revision:
+        return Verdict.APPLY
+    return Verdict.IGNORE
+
+
+def judge_change(held: Snapshot | None, change: Change) -> Verdict:
+    """A change is applied where it joins on without a gap."""
+    if held is None or held.epoch != change.epoch:
+        return Verdict.ASK_AFRESH
+    if change.revision <= held.revision:
+        return Verdict.IGNORE
+    return Verdict.APPLY if change.since <= held.revision else Verdict.ASK_AFRESH
+
+
+def version_of(snapshot: Snapshot) -> str:
+    """Epoch and revision as they stand in ``ETag`` and ``Last-Event-ID``."""
+    return f"{snapshot.epoch}-{snapshot.revision}"
+
+
+def affected_flags(before: Snapshot | None, after: Snapshot) -> frozenset[str]:
+    """The keys of all flags whose evaluation may differ between two snapshots.
+
+    These are the flags that differ themselves, those with a rule that asks for a segment that differs, and those
+    that have one of these as a prerequisite, at any distance.
+    """
+    flags_before: dict[str, Flag] = before.flags if before else {}
+    segments_before: dict[str, Segment] = before.segments if before else {}
+    affected = _different(flags_before, after.flags)
+    segments = _different(segments_before, after.segments)
+    if segments:
+        affected |= {
+            key
+            for key, flag in after.flags.items()
+            if any(not segments.isdisjoint(rule.segments) for rule in flag.rules)
+        }
+    dependents: dict[str, list[str]] = {}
+    for key, flag in after.flags.items():
+        for prerequisite in flag.prerequisites:
+            dependents.setdefault(prerequisite.flag, []).append(key)
+    to_follow = list(affected)
+    while to_follow:
+        for key in dependents.get(to_follow.pop(), ()):
+            if key not in affected:
+                affected.add(key)
+                to_follow.append(key)
+    return frozenset(affected)
+
+
+def _different(before: dict[str, Flag] | dict[str, Segment], after: dict[str, Flag] | dict[str, Segment]) -> set[str]:
+    # A change keeps the objects of everything else, so identity answers for nearly all of them.
+    return {
+        key
+        for key in before.keys() | after.keys()
+        if before.get(key) is not after.get(key) and before.get(key) != after.get(key)
+    }

@@ -1,0 +1,83 @@
+"""How a client is doing: for the application to ask, and for the operator to read in the log, one line a change."""
+
+import logging
+from enum import StrEnum
+
+from msgspec import Struct
+
+logger = logging.getLogger("fader")
+
+
+class State(StrEnum):
+    """How far the answers of a client can be trusted to be the present ones."""
+
+    READY = "ready"
+    """It follows the server: its answers are the present ones."""
+    STALE = "stale"
+    """It has flags, from the disk or from before the connection was lost, and answers from them."""
+    OFFLINE = "offline"
+    """It has no flags at all, so everything gives its default."""
+
+
+class Status(Struct, frozen=True):
+    """What ``Client.status`` tells.
+
+    Attributes:
+        state: How far the answers can be trusted to be the present ones.
+        revision: The revision that is evaluated with, or ``None`` without flags.
+        environment: The environment that the key belongs to, once known.
+        transport: ``"stream"``, ``"poll"``, or ``None`` while not connected.
+        last_error: The last thing that went wrong, for people; it stays when all is well again.
+    """
+
+    state: State
+    revision: int | None = None
+    environment: str | None = None
+    transport: str | None = None
+    last_error: str | None = None
+
+
+class Journal:
+    """Keeps what ``Status`` tells, and writes a line to the log when it differs from the last: never one per attempt.
+
+    Args:
+        subject: What the lines are about, the server's address.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._phase = ""
+        self._noted: set[str] = set()
+        self.transport: str | None = None
+        """How flags are followed at present; ``None`` while they are not."""
+        self.last_error: str | None = None
+
+    def following(self, transport: str, revision: int | None) -> None:
+        """Flags come in and are up to date."""
+        self.transport = transport
+        if self._phase != transport:
+            self._phase = transport
+            logger.info("following %s by %s, at revision %s", self._subject, transport, revision)
+
+    def ended(self) -> None:
+        """A connection came to its end. Whether that is news depends on whether the next one stands."""
+        self.transport = None
+
+    def trouble(self, kind: str, detail: str) -> None:
+        """Flags cannot be followed. ``kind`` decides whether that is news, ``detail`` is for people."""
+        self.transport = None
+        self.last_error = detail
+        if self._phase != kind:
+            self._phase = kind
+            logger.warning("cannot follow %s (%s); answering from what is known, and trying again", self._subject, detail)
+
+    def note(self, kind: str, detail: str) -> None:
+        """Something beside the flags went wrong. It is said again only after it was ``mended``."""
+        self.last_error = detail
+        if kind not in self._noted:
+            self._noted.add(kind)
+            logger.warning("%s", detail)
+
+    def mended(self, kind: str) -> None:
+        """What was noted works."""
+        self._noted.discard(kind)

@@ -1,0 +1,251 @@
+"""The daemon thread: keeps a client's flags the same as the server's, for as long as the process lives.
+
+All of a client's I/O happens here, so that evaluation never does any. Nothing that a server answers, or that the
+network does, ends the thread.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from fader.backoff import retry_after
+from fader.config import Settings, Timing
+from fader.model import Change, Snapshot
+from fader.payloads import PayloadError, read_snapshot
+from fader.plan import Outcome, Plan, Result
+from fader.revisions import Verdict
+from fader.status import Journal, logger
+from fader.stream import StreamReader
+from fader.transport import Failure, Transport, describe
+
+_REFUSALS: Final = frozenset({401, 403, 404, 405})
+_NOT_THIS_KEY: Final = frozenset({401, 403})
+_NO_STREAMS: Final = frozenset({406, 415, 501})
+_LONGEST_NAP: Final = 60.0
+_SETTLED_AFTER: Final = 0.25
+"""A resumed stream says nothing if nothing has changed. After this many seconds of that, nothing has."""
+
+
+class Follower(Protocol):
+    """What is kept up to date."""
+
+    @property
+    def version(self) -> str | None:
+        """Epoch and revision held, ``None`` while there is nothing."""
+
+    @property
+    def revision(self) -> int | None:
+        """The revision held."""
+
+    def receive(self, news: Snapshot | Change) -> Verdict:
+        """Take in what the server has sent."""
+
+
+class Chore(Protocol):
+    """Something that the thread does beside following."""
+
+    def run_if_due(self, now: float) -> float:
+        """Do it if it is time.
+
+        Args:
+            now: The present time, in seconds of ``time.monotonic``.
+
+        Returns:
+            Seconds until it will be time.
+        """
+
+    def finish(self, within: float) -> None:
+        """Do it a last time, in ``within`` seconds at most."""
+
+
+class Synchronizer:
+    """One thread that follows one server. It is started once and not used again after it was stopped.
+
+    Args:
+        settings: Whom to follow, and how.
+        timing: How patient to be.
+        instance: The name of this process.
+        follower: What to keep up to date.
+        journal: Whom to tell how it goes.
+    """
+
+    def __init__(
+        self, settings: Settings, timing: Timing, instance: str, follower: Follower, journal: Journal
+    ) -> None:
+        self._settings = settings
+        self._timing = timing
+        self._instance = instance
+        self._follower = follower
+        self._journal = journal
+        self._plan = Plan(timing, streaming=settings.streaming, poll_interval=settings.poll_interval)
+        self._chores: Sequence[Chore] = ()
+        self._transport: Transport | None = None
+        self._ask_afresh = False
+        self._alive_since: float | None = None
+        self.confirmed = False
+        """Whether the server has confirmed the flags, or sent them, since this thread runs."""
+        self._stopping = False
+        self._stop_by = 0.0
+        # Looked up now, not at import: a process may have been monkey-patched in between. Of the queues this is the one
+        # that a signal handler may use at any time, and that has no lock which a fork could leave held.
+        self._wake: Any = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="fader", daemon=True)
+
+    def start(self, chores: Sequence[Chore]) -> None:
+        """Start the thread, which looks after ``chores`` too."""
+        self._chores = chores
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread: at once if it waits, and in any case stop waiting for it after ``timing.close`` seconds."""
+        self._stop_by = time.monotonic() + self._timing.close
+        self._stopping = True
+        self._wake.put(None)
+        if self._transport is not None:
+            self._transport.stop_listening()
+        # Not a join: it would hold up all greenlets where the thread is a real one and the caller is not.
+        while self._thread.is_alive() and threading.current_thread() is not self._thread:
+            if time.monotonic() >= self._stop_by:
+                break
+            time.sleep(0.002)
+        if self._transport is not None and threading.current_thread() is not self._thread:
+            self._transport.close()
+
+    def abandon(self) -> None:
+        """In a forked child, where the thread does not exist: let go of its connections."""
+        self._stopping = True
+        if self._transport is not None:
+            self._transport.abandon()
+
+    def report(self, payload: bytes, within: float) -> Any:
+        """Hand in usage counts. For chores, on the thread."""
+        if self._transport is None:
+            raise OSError("not connected yet")
+        return self._transport.report(payload, within)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                outcome = self._attempt()
+            except Exception as error:
+                # Our own mistake. It must not cost the process its flags until the next restart.
+                logger.debug("unexpected", exc_info=True)
+                outcome = Outcome(Result.FAILED, f"unexpected {type(error).__name__}: {error}")
+            self._alive_since = None
+            if self._stopping:
+                break
+            self._tell(outcome)
+            self._sleep(self._plan.pause_after(outcome, time.monotonic()))
+        for chore in self._chores:
+            self._protect(lambda chore=chore: chore.finish(self._stop_by - time.monotonic()))  # type: ignore[misc]
+        if self._transport is not None:
+            self._transport.close()
+        self._journal.ended()
+
+    def _attempt(self) -> Outcome:
+        if self._transport is None:
+            try:
+                self._transport = Transport(self._settings, self._timing, self._instance, self._do_chores)
+            except (OSError, ValueError) as error:
+                return Outcome(Result.FAILED, describe(error))
+            if self._stopping:
+                return Outcome(Result.ENDED)
+        if self._plan.streams(time.monotonic()):
+            return self._stream(self._transport)
+        return self._poll(self._transport)
+
+    def _stream(self, transport: Transport) -> Outcome:
+        try:
+            stream = transport.stream(None if self._ask_afresh else self._follower.version)
+        except TimeoutError as error:
+            return Outcome(Result.BLOCKED, describe(error))
+        except Failure as error:
+            return Outcome(Result.FAILED, describe(error))
+        try:
+            if stream.status != 200:
+                return self._refused(stream.status, stream.headers.get("Retry-After"), Result.FAILED)
+            if not stream.headers.get("Content-Type", "").startswith("text/event-stream"):
+                return Outcome(Result.BLOCKED, "what answers is not an event stream")
+            reader = StreamReader(stream, self._timing, self._follower.receive, self._came_alive, self._up_to_date)
+            outcome = reader.run()
+            self._ask_afresh = reader.ask_afresh
+            return outcome
+        finally:
+            stream.close()
+
+    def _poll(self, transport: Transport) -> Outcome:
+        try:
+            answer = transport.snapshot(None if self._ask_afresh else self._follower.version)
+        except Failure as error:
+            return Outcome(Result.POLL_FAILED, describe(error))
+        if answer.status == 200:
+            try:
+                self._follower.receive(read_snapshot(answer.body))
+            except PayloadError as error:
+                return Outcome(Result.POLL_FAILED, f"bad data: {error}", phase="bad data")
+        elif answer.status != 304:
+            return self._refused(answer.status, answer.headers.get("Retry-After"), Result.POLL_FAILED)
+        self._ask_afresh = False
+        self.confirmed = True
+        self._journal.following("poll", self._follower.revision)
+        return Outcome(Result.POLLED)
+
+    def _refused(self, status: int, wait: str | None, otherwise: Result) -> Outcome:
+        wanted = retry_after(wait, time.time(), self._timing.retry_after_longest)
+        if status in _REFUSALS:
+            mend = "is the SDK key right?" if status in _NOT_THIS_KEY else "is the URL that of a Fader server?"
+            return Outcome(Result.REFUSED, f"it answers with status {status}; {mend}", wanted, phase=f"status {status}")
+        if status in _NO_STREAMS and otherwise is Result.FAILED:
+            return Outcome(Result.UNFIT, f"it has no streams, says status {status}", wanted)
+        return Outcome(otherwise, f"it answers with status {status}", wanted)
+
+    def _came_alive(self) -> None:
+        self._plan.got_through()
+        self._alive_since = time.monotonic()
+
+    def _up_to_date(self) -> None:
+        self._alive_since = None
+        self.confirmed = True
+        self._journal.following("stream", self._follower.revision)
+
+    def _settle(self) -> None:
+        self._alive_since = None
+        if self._follower.version is not None:
+            self._up_to_date()
+
+    def _tell(self, outcome: Outcome) -> None:
+        if outcome.result is Result.ENDED:
+            self._journal.ended()
+        elif outcome.result is not Result.POLLED:
+            self._journal.trouble(outcome.phase, outcome.detail)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            try:
+                self._wake.get(timeout=max(0.001, min(left, self._do_chores())))
+            except queue.Empty:
+                continue
+
+    def _do_chores(self) -> float:
+        now = time.monotonic()
+        nap = _LONGEST_NAP
+        if self._alive_since is not None:
+            left = self._alive_since + _SETTLED_AFTER - now
+            if left <= 0:
+                self._settle()
+            else:
+                nap = max(left, 0.01)
+        for chore in self._chores:
+            nap = min(nap, self._protect(lambda chore=chore: chore.run_if_due(now)))  # type: ignore[misc]
+        return nap
+
+    def _protect(self, chore: Callable[[], float | None]) -> float:
+        try:
+            left = chore()
+        except Exception as error:
+            self._journal.note(type(error).__name__, f"unexpected {type(error).__name__}: {error}")
+            left = None
+        return _LONGEST_NAP if left is None else left

@@ -1,0 +1,76 @@
+"""Every way in which Python makes processes: each of them sees what is toggled afterwards."""
+
+import sys
+
+import pytest
+
+from sdk_contract.scripted_server import ScriptedServer
+from sdk_contract.waiting import PATIENCE, eventually
+from sdk_forks.forked_programs import PROGRAMS, Program, assert_all_follow, environment
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),
+    pytest.mark.xdist_group("sdk-forks-bare"),
+]
+
+SCENARIOS = [
+    "plain_fork",
+    "fork_before_any_client",
+    "twenty_children_in_a_loop",
+    "double_fork",
+    "three_generations",
+    "fork_in_a_thread",
+    "fork_while_threads_evaluate",
+    "fork_while_the_client_starts",
+    "fork_while_an_import_is_going_on",
+    "fork_while_a_log_call_is_going_on",
+    "fork_while_another_thread_holds_a_lock_of_the_sdk",
+    "multiprocessing_fork",
+    "multiprocessing_forkserver",
+    "multiprocessing_spawn",
+    "pool_of_processes",
+    "subprocess_with_the_same_environment",
+    "children_of_a_closed_client",
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_children_follow(server: ScriptedServer, scenario: str) -> None:
+    command = [sys.executable, str(PROGRAMS / "fork_scenarios.py"), scenario]
+    with Program(command, environment(server.url)) as program:
+        processes = eventually(program.processes, f"{scenario} to make its children", within=PATIENCE * 2)
+        eventually(lambda: len(program.reports()) >= processes, f"{processes} processes to answer at all")
+        assert_all_follow(server, program.reports, processes, program)
+        assert "Traceback" not in program.errors()
+        # Each process is a client of its own: nobody reads from an inherited connection.
+        instances = {request.headers["fader-instance"] for request in server.asked("stream")}
+        assert len(instances) >= processes
+
+
+def test_forking_does_not_disturb_the_stream_of_the_parent(server: ScriptedServer) -> None:
+    command = [sys.executable, str(PROGRAMS / "fork_scenarios.py"), "twenty_children_in_a_loop"]
+    with Program(command, environment(server.url)) as program:
+        eventually(lambda: len(program.reports()) == 21, "all to answer", within=PATIENCE * 2)
+        server.wait_for_streams(21)
+        parent = server.asked("stream")[0].headers["fader-instance"]
+        assert_all_follow(server, program.reports, 21, program)
+        assert [request.headers["fader-instance"] for request in server.asked("stream")].count(parent) == 1
+
+
+def test_children_that_end_do_not_end_the_stream_of_the_parent(server: ScriptedServer) -> None:
+    """Closing an inherited connection properly, as exit handlers do, would say goodbye in the parent's name.
+    Closing an inherited connection properly, as exit handlers do, would say goodbye in the parent's name."""
+    source = (
+        "import os, sys\n"
+        "from reporting import be_ready, watch\n"
+        "be_ready()\n"
+        "for ending in range(10):\n"
+        "    if os.fork() == 0: sys.exit(0) if ending % 2 else os._exit(0)\n"
+        "for _ in range(10): assert os.wait()[1] == 0\n"
+        "watch('parent')\n"
+    )
+    with Program([sys.executable, "-c", source], environment(server.url)) as program:
+        eventually(lambda: program.roles()["parent"] == 1, "the parent to watch")
+        assert_all_follow(server, program.reports, 1, program)
+        parent = server.asked("stream")[0].headers["fader-instance"]
+        assert [request.headers["fader-instance"] for request in server.asked("stream")].count(parent) == 1

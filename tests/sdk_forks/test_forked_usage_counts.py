@@ -1,0 +1,50 @@
+"""Evaluations are counted by the process that made them, and once."""
+
+import sys
+from collections import Counter
+
+import pytest
+
+from sdk_contract.scripted_server import ScriptedServer
+from sdk_forks.forked_programs import PROGRAMS, Program, environment
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),
+    pytest.mark.xdist_group("sdk-forks-bare"),
+]
+
+
+def counted(server: ScriptedServer) -> dict[str, Counter[str]]:
+    """Per flag: how often it was evaluated according to which instance."""
+    posts = {request.json()["id"]: request.json() for request in server.asked("usage")}
+    totals: dict[str, Counter[str]] = {}
+    for post in posts.values():
+        known = {key: sum(variants.values()) for key, variants in post["flags"].items()}
+        for key, count in (known | post["unknown"]).items():
+            totals.setdefault(key, Counter())[post["instance"]] += count
+    return totals
+
+
+@pytest.mark.parametrize("ending", ["exit", "close"])
+def test_counts_of_parent_and_children_are_sent_once_each(server: ScriptedServer, ending: str) -> None:
+    command = [sys.executable, str(PROGRAMS / "counting_forks.py"), ending]
+    with Program(command, environment(server.url)) as program:
+        assert program.wait() == 0, program.errors()
+    totals = counted(server)
+    assert {key: sum(counts.values()) for key, counts in totals.items()} == {
+        "of-parent": 17,
+        "of-child-0": 5,
+        "of-child-1": 5,
+        "of-child-2": 5,
+    }
+    instances = [instance for counts in totals.values() for instance in counts]
+    assert len(instances) == len(set(instances)) == 4
+
+
+def test_children_killed_without_exit_handlers_send_nothing_of_their_parent(server: ScriptedServer) -> None:
+    command = [sys.executable, str(PROGRAMS / "counting_forks.py"), "no exit handlers"]
+    with Program(command, environment(server.url)) as program:
+        assert program.wait() == 0, program.errors()
+    totals = counted(server)
+    assert sum(totals["of-parent"].values()) == 17
+    assert len(totals["of-parent"]) == 1

@@ -1,0 +1,114 @@
+"""gunicorn and uvicorn with several workers, each of which sees what is toggled after it was forked."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from sdk_contract.documents import flag
+from sdk_contract.scripted_server import ScriptedServer
+from sdk_contract.waiting import PATIENCE, eventually
+from sdk_forks.forked_programs import Watch, WebProgram, assert_all_follow, environment
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),
+    pytest.mark.xdist_group("sdk-forks-gunicorn"),
+]
+
+WORKERS = 3
+
+
+def available(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+UVICORN_WORKER = "uvicorn_worker" if available("uvicorn_worker") else "uvicorn.workers"
+KINDS = {
+    "sync": ("wsgi", ["--worker-class", "sync"], "gunicorn"),
+    "gthread": ("wsgi", ["--worker-class", "gthread", "--threads", "2"], "gunicorn"),
+    "gevent": ("wsgi", ["--worker-class", "gevent"], "gevent"),
+    "uvicorn": ("asgi", ["--worker-class", f"{UVICORN_WORKER}.UvicornWorker"], UVICORN_WORKER),
+}
+
+
+def gunicorn(app: str, *options: str) -> list[str]:
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+    common = [
+        "--bind",
+        "fd://{fd}",
+        "--no-control-socket",
+        "--log-level",
+        "warning",
+        "--graceful-timeout",
+        "1",
+    ]
+    return [sys.executable, "-W", "ignore", "-m", "gunicorn", *common, *options, f"flag_app:{app}"]
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["each worker loads", "preload"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_follow(server: ScriptedServer, kind: str, preload: bool) -> None:
+    app, options, needs = KINDS[kind]
+    if not available(needs):
+        pytest.skip(f"{needs} is not installed")
+    command = gunicorn(app, *options, "--workers", str(WORKERS), *(["--preload"] if preload else []))
+    with WebProgram(command, environment(server.url)) as program:
+        watch = Watch(program.look)
+        watch.until(WORKERS)
+        assert_all_follow(server, watch, WORKERS, program)
+        assert "Traceback" not in program.errors()
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["each worker loads", "preload"])
+def test_workers_that_are_recycled_follow(server: ScriptedServer, preload: bool) -> None:
+    """Workers made long after the start, from a master whose own copy has been following all the while."""
+    options = ["--workers", "2", "--max-requests", "10", *(["--preload"] if preload else [])]
+    with WebProgram(gunicorn("wsgi", *options), environment(server.url)) as program:
+        watch = Watch(program.look)
+        watch.until(2)
+        enabled = False
+        for generation in (3, 5, 7):
+            enabled = not enabled
+            server.change(flag("toggled", enabled))
+            watch.until(generation)
+
+        # Processes of former generations answer no more, so only what comes from now on counts.
+        def fresh_answers_agree(wanted: bool = enabled) -> bool:
+            answers = program.look(12)
+            return len(answers) > 6 and all(value is wanted for _, value in answers)
+
+        eventually(fresh_answers_agree, "the workers of now to have followed")
+        assert "Traceback" not in program.errors()
+
+
+def test_worker_that_dies_is_replaced_by_one_that_follows(server: ScriptedServer) -> None:
+    import os
+    import signal
+
+    command = gunicorn("wsgi", "--workers", "2", "--preload")
+    with WebProgram(command, environment(server.url)) as program:
+        watch = Watch(program.look)
+        watch.until(2)
+        server.change(flag("toggled", True))
+        for pid in list(watch.latest):
+            os.kill(pid, signal.SIGKILL)
+        dead = set(watch.latest)
+
+        def new_workers() -> dict[int, bool]:
+            return {pid: value for pid, value in watch().items() if pid not in dead}
+
+        eventually(lambda: len(new_workers()) >= 2, "two new workers", within=PATIENCE * 2)
+        assert_all_follow(server, new_workers, 2, program)
+
+
+def test_workers_of_uvicorn_itself_follow(server: ScriptedServer) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    options = ["--fd", "{fd}", "--workers", "2", "--log-level", "warning"]
+    command = [sys.executable, "-m", "uvicorn", *options, "flag_app:asgi"]
+    with WebProgram(command, environment(server.url)) as program:
+        watch = Watch(program.look)
+        watch.until(2)
+        assert_all_follow(server, watch, 2, program)

@@ -1,0 +1,176 @@
+"""From the ``Authorization`` header to a principal, without asking the database for every request."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from fader_server.access.credentials import TOKEN_PREFIX, digest, presented, sdk_key_parts
+from fader_server.access.principals import AdminPrincipal, SdkPrincipal
+from fader_server.errors import Forbidden, Unauthorized, Unavailable
+from fader_server.storage import Store, keys
+from fader_server.storage.records import AdminToken, SdkKey
+
+_log = logging.getLogger(__name__)
+
+_TRUSTED_FOR = timedelta(seconds=15)
+"""How long another server's revocation may go unnoticed if the bus lost it; our own is noticed at once."""
+
+_REMEMBERED = 10_000
+_USE_WRITTEN_EVERY = timedelta(minutes=1)
+
+_CredentialT = TypeVar("_CredentialT", SdkKey, AdminToken)
+
+
+class _Known(Generic[_CredentialT]):
+    """Credentials by digest. While the database is away, those once seen stay good: an outage must not sign
+    people out."""
+
+    def __init__(self, look_up: Callable[[str], Awaitable[_CredentialT | None]]) -> None:
+        self._look_up: Callable[[str], Awaitable[_CredentialT | None]] = look_up
+        self._seen: dict[str, tuple[_CredentialT, datetime]] = {}
+
+    async def get(self, secret_digest: str, now: datetime) -> _CredentialT | None:
+        seen = self._seen.get(secret_digest)
+        if seen is not None and abs(now - seen[1]) < _TRUSTED_FOR:
+            return seen[0]
+        try:
+            found = await self._look_up(secret_digest)
+        except Unavailable:
+            if seen is None:
+                raise
+            return seen[0]
+        self._seen.pop(secret_digest, None)
+        if found is not None:
+            if len(self._seen) >= _REMEMBERED:
+                del self._seen[next(iter(self._seen))]
+            self._seen[secret_digest] = (found, now)
+        return found
+
+    def forget(self, credential_id: str) -> None:
+        self._seen = {known: seen for known, seen in self._seen.items() if seen[0].id != credential_id}
+
+
+class Access:
+    """Answers who is asking.
+
+    Args:
+        store: where keys and tokens are kept.
+        clock: the time, aware.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys = _Known(self._key_by_digest)
+        self._tokens = _Known(self._token_by_digest)
+        self._used_keys: dict[str, datetime] = {}
+        self._used_tokens: dict[str, datetime] = {}
+        self._use_written: datetime | None = None
+        self._writing_use: asyncio.Task[None] | None = None
+
+    async def sdk_principal(self, authorization: str | None) -> SdkPrincipal:
+        """Who sends this header to the SDKs' endpoints.
+
+        Raises:
+            Unauthorized: without a key, or with one that is unknown, expired or revoked.
+            Forbidden: with an admin token.
+            Unavailable: if the database cannot say at the moment.
+        """
+        credential = presented(authorization)
+        if credential is None:
+            raise Unauthorized(
+                "There is no SDK key in the Authorization header.",
+                hint="Send `Authorization: Bearer <SDK key>`.",
+            )
+        if credential.startswith(TOKEN_PREFIX):
+            raise Forbidden(
+                "This is an admin token, and SDKs need an SDK key.",
+                hint="Create one: POST /api/v1/projects/{project}/keys.",
+            )
+        now = self._clock()
+        key = await self._keys.get(digest(credential), now)
+        if key is None:
+            raise Unauthorized("This SDK key is not known here.", hint="Was it made on another server?")
+        if key.revoked_at is not None:
+            raise Unauthorized(f"SDK key {key.name!r} was revoked.", hint="Ask for a new key.")
+        _refuse_expired("SDK key", key.name, key.expires_at, now)
+        self._used_keys[key.id] = now
+        self._write_use(now)
+        return SdkPrincipal(key.id, key.project, key.environment)
+
+    async def admin_principal(self, authorization: str | None) -> AdminPrincipal:
+        """Who sends this header to the admin API.
+
+        Raises:
+            Unauthorized: without a token, or with one that is unknown or expired.
+            Forbidden: with an SDK key.
+            Unavailable: if the database cannot say at the moment.
+        """
+        credential = presented(authorization)
+        if credential is None:
+            raise Unauthorized(
+                "There is no admin token in the Authorization header.",
+                hint="Send `Authorization: Bearer fader_…`.",
+            )
+        now = self._clock()
+        if not credential.startswith(TOKEN_PREFIX) and sdk_key_parts(credential) is not None:
+            raise Forbidden(
+                "This is an SDK key, and the admin API needs an admin token.",
+                hint="Admin tokens begin with fader_.",
+            )
+        token = await self._tokens.get(digest(credential), now)
+        if token is None:
+            raise Unauthorized(
+                "This admin token is not known here.", hint="Was it deleted, or made on another server?"
+            )
+        _refuse_expired("Admin token", token.name, token.expires_at, now)
+        self._used_tokens[token.id] = now
+        self._write_use(now)
+        return AdminPrincipal(token.name, token.role, token.projects, token.environments)
+
+    def forget(self, credential_id: str) -> None:
+        """Look a key or token up anew at its next use, because it was revoked, deleted or changed."""
+        self._keys.forget(credential_id)
+        self._tokens.forget(credential_id)
+
+    async def close(self) -> None:
+        """Write down the last uses that are not written yet."""
+        if self._writing_use is not None:
+            await self._writing_use
+        await self._save_use()
+
+    async def _key_by_digest(self, secret_digest: str) -> SdkKey | None:
+        async with self._store.read() as connection:
+            return await keys.key_by_hash(connection, secret_digest)
+
+    async def _token_by_digest(self, secret_digest: str) -> AdminToken | None:
+        async with self._store.read() as connection:
+            return await keys.token_by_hash(connection, secret_digest)
+
+    def _write_use(self, now: datetime) -> None:
+        """Beside the request, which must neither wait for a write nor fail with it."""
+        if self._writing_use is not None and not self._writing_use.done():
+            return
+        if self._use_written is None or abs(now - self._use_written) >= _USE_WRITTEN_EVERY:
+            self._use_written = now
+            self._writing_use = asyncio.get_running_loop().create_task(self._save_use())
+
+    async def _save_use(self) -> None:
+        used_keys, self._used_keys = self._used_keys, {}
+        used_tokens, self._used_tokens = self._used_tokens, {}
+        if not used_keys and not used_tokens:
+            return
+        try:
+            async with self._store.write() as connection:
+                await keys.mark_used(connection, used_keys, used_tokens)
+        except Unavailable:
+            _log.warning(
+                "last uses of %d keys and tokens were not written down", len(used_keys) + len(used_tokens)
+            )
+
+
+def _refuse_expired(what: str, name: str, expires_at: datetime | None, now: datetime) -> None:
+    if expires_at is not None and expires_at <= now:
+        raise Unauthorized(f"{what} {name!r} expired at {expires_at.isoformat()}.", hint="Ask for a new one.")

@@ -1,0 +1,150 @@
+"""Errors on the wire: ``application/problem+json`` (RFC 9457) for everything that goes wrong, from here and
+nowhere else.
+
+Documented at https://www.rfc-editor.org/rfc/rfc9457.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
+
+from fader_server.errors import (
+    FaderError,
+    FieldError,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+_log = logging.getLogger(__name__)
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong, as a machine and as a person want to read it."""
+
+    type: str
+    """``urn:fader:problem:<slug>``: the kind of problem, for programs to tell apart."""
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    """Also in the server's log."""
+    field: str | None = None
+    """The path of the (first) field at fault, such as ``rules[0].constraints[1].values[0]``."""
+    hint: str | None = None
+    """What to do about it."""
+    errors: tuple[FieldError, ...] = ()
+    """Everything that is wrong with the document."""
+    suggestions: tuple[str, ...] = ()
+    """The nearest names that do exist."""
+
+
+def request_id(request: Request[Any, Any, Any]) -> str:
+    """The id under which this request is logged; drawn here if nobody has given it one yet."""
+    state: dict[str, Any] = request.scope.setdefault("state", {})
+    found: str = state.setdefault("request_id", secrets.token_hex(8))
+    return found
+
+
+def problem_response(
+    request: Request[Any, Any, Any], error: FaderError, headers: Mapping[str, str] | None = None
+) -> Response[Problem]:
+    """Put an error of ours on the wire."""
+    problem = Problem(
+        type=f"urn:fader:problem:{error.slug}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        request_id=request_id(request),
+        field=error.field,
+        hint=error.hint,
+        errors=error.errors,
+        suggestions=error.suggestions if isinstance(error, NotFound) else (),
+    )
+    extra = dict(headers or {})
+    if isinstance(error, Unauthorized):
+        extra["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        extra["Retry-After"] = str(error.retry_after)
+    return Response(problem, status_code=error.status, media_type=PROBLEM_JSON, headers=extra)
+
+
+class _MethodNotAllowedError(FaderError):
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+
+
+_OF_LITESTAR: Final[dict[int, type[FaderError]]] = {
+    400: Malformed,
+    401: Unauthorized,
+    403: Forbidden,
+    405: _MethodNotAllowedError,
+    413: TooLarge,
+    415: UnsupportedMediaType,
+    422: Invalid,
+}
+
+
+def _of_ours(request: Request[Any, Any, Any], error: FaderError) -> Response[Problem]:
+    return problem_response(request, error)
+
+
+def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    if isinstance(error, ValidationException):
+        return problem_response(request, _of_parameters(error))
+    if error.status_code == 404:
+        return problem_response(request, NotFound(f"There is nothing at {request.url.path}."))
+    kind = _OF_LITESTAR.get(error.status_code)
+    if kind is None:
+        return _of_anything(request, error)
+    detail = (
+        f"{request.method} is not possible at {request.url.path}."
+        if kind is _MethodNotAllowedError
+        else f"{error.detail}."
+    )
+    return problem_response(request, kind(detail), error.headers)
+
+
+def _of_parameters(error: ValidationException) -> FaderError:
+    """Query parameters are read by the framework; its messages name the parameter and what was expected."""
+    messages = error.extra if isinstance(error.extra, list) else []
+    found = [FieldError(str(one.get("key", "")), _sentence(str(one.get("message", "")))) for one in messages]
+    return Invalid.of(found) if found else Malformed(error.detail)
+
+
+def _sentence(text: str) -> str:
+    text = re.sub(r" - at `.*`$", "", text)
+    return text[:1].lower() + text[1:] if text else "is not valid"
+
+
+def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    # The sender gets the id to quote; what happened is for the log only.
+    _log.error(
+        "request %s failed: %s %s", request_id(request), request.method, request.url.path, exc_info=error
+    )
+    return problem_response(
+        request,
+        FaderError(
+            "The server failed to answer this request.", hint="The log has more, under this request id."
+        ),
+    )
+
+
+exception_handlers: Final[dict[Any, Any]] = {
+    FaderError: _of_ours,
+    HTTPException: _of_framework,
+    Exception: _of_anything,
+}
+"""What the application gives to Litestar as ``exception_handlers``."""

@@ -1,0 +1,149 @@
+"""The log of changes: history, audit, undo, deltas and resuming are all reads of it."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Raw
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fader import model
+from fader_server.storage import schema
+from fader_server.storage.documents import decode_flag, decode_segment, sdk_flag, sdk_segment
+from fader_server.storage.records import Entry, LoggedChange
+
+_changes = schema.changes.c
+_environments = schema.environments.c
+_LOGGED = [column for column in _changes if column.name != "epoch"]
+
+
+async def append(connection: AsyncConnection, project: str, environment: str, entry: Entry) -> int:
+    """Write an entry under the environment's next revision, which becomes visible only together with it.
+
+    Incrementing locks the environment's row until the commit, so numbers become visible in order and without
+    gaps.
+
+    Returns:
+        The revision.
+    """
+    advanced = (
+        schema.environments.update()
+        .where(_environments.project == project, _environments.key == environment)
+        .values(revision=_environments.revision + 1)
+        .returning(_environments.epoch, _environments.revision)
+    )
+    epoch, revision = (await connection.execute(advanced)).one()
+    await connection.execute(
+        schema.changes.insert().values(
+            project=project,
+            environment=environment,
+            epoch=epoch,
+            revision=revision,
+            kind=entry.kind,
+            key=entry.key,
+            action=entry.action,
+            actor=entry.actor,
+            at=entry.at,
+            reason=entry.reason,
+            before=entry.before,
+            after=entry.after,
+        )
+    )
+    return int(revision)
+
+
+async def after(
+    connection: AsyncConnection, project: str, environment: str, revision: int, limit: int
+) -> list[model.Change]:
+    """What SDKs must learn to follow from ``revision`` on: one change per revision, in order."""
+    query = (
+        sa.select(_changes.epoch, _changes.revision, _changes.kind, _changes.key, _changes.after)
+        .join(
+            schema.environments,
+            sa.and_(
+                _environments.project == _changes.project,
+                _environments.key == _changes.environment,
+                _environments.epoch == _changes.epoch,
+            ),
+        )
+        .where(_changes.project == project, _changes.environment == environment, _changes.revision > revision)
+        .order_by(_changes.revision)
+        .limit(limit)
+    )
+    return [_sdk_change(*row) for row in await connection.execute(query)]
+
+
+def _sdk_change(epoch: str, revision: int, kind: str, key: str, after: Raw | None) -> model.Change:
+    flags: dict[str, model.Flag | None] = {}
+    segments: dict[str, model.Segment | None] = {}
+    if kind == "flag":
+        flags[key] = None if after is None else sdk_flag(decode_flag(after))
+    elif kind == "segment":
+        segments[key] = None if after is None else sdk_segment(decode_segment(after))
+    return model.Change(epoch=epoch, since=revision - 1, revision=revision, flags=flags, segments=segments)
+
+
+async def newest_of_flag(
+    connection: AsyncConnection, project: str, environment: str, flag: str, actions: frozenset[str]
+) -> LoggedChange | None:
+    """The newest entry about a flag in an environment (as it is now, not an earlier one of the same name)
+    that was one of these actions."""
+    query = (
+        sa.select(*_LOGGED)
+        .join(
+            schema.environments,
+            sa.and_(
+                _environments.project == _changes.project,
+                _environments.key == _changes.environment,
+                _environments.epoch == _changes.epoch,
+            ),
+        )
+        .where(
+            _changes.project == project,
+            _changes.environment == environment,
+            _changes.kind == "flag",
+            _changes.key == flag,
+            _changes.action.in_(actions),
+        )
+        .order_by(_changes.id.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return LoggedChange(**row) if row else None
+
+
+async def page(
+    connection: AsyncConnection,
+    *,
+    project: str | None = None,
+    environments: tuple[str, ...] = (),
+    kind: str | None = None,
+    key: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[LoggedChange]:
+    """Entries, newest first, older than the one numbered ``before``. No ``environments`` means all."""
+    query = sa.select(*_LOGGED).order_by(_changes.id.desc()).limit(limit)
+    for column, wanted in ((_changes.project, project), (_changes.kind, kind), (_changes.key, key)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if environments:
+        query = query.where(_changes.environment.in_(environments))
+    if before is not None:
+        query = query.where(_changes.id < before)
+    return _logged((await connection.execute(query)).mappings())
+
+
+async def following(connection: AsyncConnection, number: int, limit: int) -> list[LoggedChange]:
+    """Entries newer than the one numbered ``number``, oldest first."""
+    query = sa.select(*_LOGGED).where(_changes.id > number).order_by(_changes.id).limit(limit)
+    return _logged((await connection.execute(query)).mappings())
+
+
+async def newest_number(connection: AsyncConnection) -> int:
+    """The number of the newest entry; 0 while there is none."""
+    newest = await connection.execute(sa.select(sa.func.max(_changes.id)))
+    return newest.scalar_one() or 0
+
+
+def _logged(rows: Any) -> list[LoggedChange]:
+    return [LoggedChange(**row) for row in rows]

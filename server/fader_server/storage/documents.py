@@ -1,0 +1,109 @@
+"""The two documents that are made of a flag: what the log of changes keeps of it, and what SDKs get of it."""
+
+from typing import Any
+
+import msgspec
+
+from fader import model
+from fader_server.storage.records import Configuration, Definition, FlagKind, Segment
+
+
+class FlagDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A flag in one environment with all that can be changed about it, so that one entry of the log explains
+    itself: history, undo and what SDKs get are all derived from it, whatever has become of the flag since."""
+
+    key: str
+    description: str
+    owner: str
+    tags: tuple[str, ...]
+    kind: FlagKind
+    type: model.ValueType
+    variants: tuple[model.Variant, ...]
+    off_variant: str
+    archived: bool
+    enabled: bool
+    rules: tuple[model.Rule, ...]
+    prerequisites: tuple[model.Prerequisite, ...]
+
+
+class SegmentDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment with all that can be changed about it."""
+
+    key: str
+    id: int
+    description: str
+    constraints: tuple[model.Constraint, ...]
+    targeting_keys: tuple[str, ...]
+
+
+def flag_document(definition: Definition, configuration: Configuration) -> FlagDocument:
+    """What the log keeps of a flag in one environment."""
+    return FlagDocument(
+        key=definition.key,
+        description=definition.description,
+        owner=definition.owner,
+        tags=definition.tags,
+        kind=definition.kind,
+        type=definition.type,
+        variants=definition.variants,
+        off_variant=definition.off_variant,
+        archived=definition.archived_at is not None,
+        enabled=configuration.enabled,
+        rules=configuration.rules,
+        prerequisites=configuration.prerequisites,
+    )
+
+
+def segment_document(segment: Segment) -> SegmentDocument:
+    """What the log keeps of a segment."""
+    return SegmentDocument(
+        key=segment.key,
+        id=segment.id,
+        description=segment.description,
+        constraints=segment.constraints,
+        targeting_keys=segment.targeting_keys,
+    )
+
+
+def sdk_flag(document: FlagDocument) -> model.Flag | None:
+    """What SDKs get of a flag: nothing once it is archived."""
+    if document.archived:
+        return None
+    return model.Flag(
+        key=document.key,
+        enabled=document.enabled,
+        type=document.type,
+        variants=document.variants,
+        off_variant=document.off_variant,
+        prerequisites=document.prerequisites,
+        rules=document.rules,
+    )
+
+
+def sdk_segment(document: SegmentDocument) -> model.Segment:
+    """What SDKs get of a segment."""
+    return model.Segment(
+        key=document.key,
+        id=document.id,
+        constraints=document.constraints,
+        targeting_keys=document.targeting_keys,
+    )
+
+
+_flag_decoder = msgspec.json.Decoder(FlagDocument)
+_segment_decoder = msgspec.json.Decoder(SegmentDocument)
+
+
+def decode_flag(document: msgspec.Raw) -> FlagDocument:
+    """A flag as the log has kept it."""
+    return _flag_decoder.decode(document)
+
+
+def decode_segment(document: msgspec.Raw) -> SegmentDocument:
+    """A segment as the log has kept it."""
+    return _segment_decoder.decode(document)
+
+
+def encode(document: Any) -> str:
+    """The text that the database keeps of a document."""
+    return msgspec.json.encode(document).decode()

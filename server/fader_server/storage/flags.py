@@ -1,0 +1,197 @@
+"""Queries on flags: definitions, configurations, and what configurations refer to."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fader_server.storage import schema
+from fader_server.storage.documents import FlagDocument, flag_document
+from fader_server.storage.records import Configuration, ConfigurationState, Definition
+
+Reference: TypeAlias = Literal["segment", "prerequisite"]
+
+_flags = schema.flags.c
+_configured = schema.flag_environments.c
+_references = schema.flag_references.c
+_DEFAULT = Configuration()
+
+
+async def definition(connection: AsyncConnection, project: str, key: str) -> Definition | None:
+    """One flag, archived or not."""
+    query = sa.select(schema.flags).where(_flags.project == project, _flags.key == key)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return Definition(**row) if row else None
+
+
+async def definitions(
+    connection: AsyncConnection, project: str, keys: Iterable[str]
+) -> dict[str, Definition]:
+    """Those of these flags that exist and are not archived, by key."""
+    query = sa.select(schema.flags).where(
+        _flags.project == project, _flags.key.in_(list(keys)), _flags.archived_at.is_(None)
+    )
+    return {row["key"]: Definition(**row) for row in (await connection.execute(query)).mappings()}
+
+
+async def page(
+    connection: AsyncConnection,
+    project: str,
+    *,
+    archived: bool,
+    search: str = "",
+    after: str = "",
+    limit: int,
+) -> list[Definition]:
+    """Flags by key, from the one after ``after`` on, in whose key, description or owner ``search`` occurs."""
+    query = (
+        sa.select(schema.flags)
+        .where(_flags.project == project, _flags.key > after)
+        .where(_flags.archived_at.is_not(None) if archived else _flags.archived_at.is_(None))
+        .order_by(_flags.key)
+        .limit(limit)
+    )
+    if search:
+        wanted = search.lower()
+        query = query.where(
+            sa.or_(
+                *(
+                    sa.func.lower(column).contains(wanted, autoescape=True)
+                    for column in (_flags.key, _flags.description, _flags.owner)
+                )
+            )
+        )
+    return [Definition(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def keys(connection: AsyncConnection, project: str, *, archived: bool | None = None) -> list[str]:
+    """The keys of all flags of a project: of the archived ones, of the others, or of both."""
+    query = sa.select(_flags.key).where(_flags.project == project).order_by(_flags.key)
+    if archived is not None:
+        query = query.where(_flags.archived_at.is_not(None) if archived else _flags.archived_at.is_(None))
+    return list((await connection.execute(query)).scalars())
+
+
+async def insert(connection: AsyncConnection, flag: Definition) -> None:
+    """Add a flag, without configurations."""
+    await connection.execute(schema.flags.insert().values(**_columns(flag)))
+
+
+async def update(connection: AsyncConnection, flag: Definition) -> None:
+    """Replace a flag's definition."""
+    await connection.execute(
+        schema.flags.update()
+        .where(_flags.project == flag.project, _flags.key == flag.key)
+        .values(**_columns(flag))
+    )
+
+
+async def delete(connection: AsyncConnection, project: str, key: str) -> None:
+    """Remove a flag with its configurations and counts."""
+    for table in (schema.flag_references, schema.flag_environments, schema.usage):
+        await connection.execute(table.delete().where(table.c.project == project, table.c.flag == key))
+    await connection.execute(schema.flags.delete().where(_flags.project == project, _flags.key == key))
+
+
+def _columns(flag: Definition) -> dict[str, object]:
+    return {field: getattr(flag, field) for field in flag.__struct_fields__}
+
+
+async def configurations(
+    connection: AsyncConnection, project: str, flags: Sequence[str]
+) -> dict[str, dict[str, ConfigurationState]]:
+    """The configurations of these flags: by flag, then by environment."""
+    query = (
+        sa.select(schema.flag_environments)
+        .where(_configured.project == project, _configured.flag.in_(flags))
+        .order_by(_configured.flag, _configured.environment)
+    )
+    found: dict[str, dict[str, ConfigurationState]] = {flag: {} for flag in flags}
+    for row in (await connection.execute(query)).mappings():
+        found[row["flag"]][row["environment"]] = ConfigurationState(
+            environment=row["environment"],
+            configuration=row["configuration"],
+            revision=row["revision"],
+            updated_at=row["updated_at"],
+            updated_by=row["updated_by"],
+        )
+    return found
+
+
+async def documents(connection: AsyncConnection, project: str, environment: str) -> list[FlagDocument]:
+    """All flags that are not archived, as this environment has them."""
+    query = (
+        sa.select(schema.flags, _configured.configuration)
+        .outerjoin(
+            schema.flag_environments,
+            sa.and_(
+                _configured.project == _flags.project,
+                _configured.flag == _flags.key,
+                _configured.environment == environment,
+            ),
+        )
+        .where(_flags.project == project, _flags.archived_at.is_(None))
+        .order_by(_flags.key)
+    )
+    found = []
+    for row in (await connection.execute(query)).mappings():
+        columns = dict(row)
+        configuration = columns.pop("configuration")
+        found.append(flag_document(Definition(**columns), configuration or _DEFAULT))
+    return found
+
+
+async def put_configuration(
+    connection: AsyncConnection,
+    project: str,
+    environment: str,
+    flag: str,
+    configuration: Configuration,
+    *,
+    revision: int,
+    at: datetime,
+    by: str,
+) -> None:
+    """Add or replace a flag's configuration, and what it refers to."""
+    where = (_configured.project == project, _configured.environment == environment, _configured.flag == flag)
+    values = {"configuration": configuration, "revision": revision, "updated_at": at, "updated_by": by}
+    replaced = await connection.execute(schema.flag_environments.update().where(*where).values(**values))
+    if replaced.rowcount == 0:
+        key = {"project": project, "environment": environment, "flag": flag}
+        await connection.execute(schema.flag_environments.insert().values(**key, **values))
+    await connection.execute(
+        schema.flag_references.delete().where(
+            _references.project == project, _references.environment == environment, _references.flag == flag
+        )
+    )
+    refers = {("segment", segment) for rule in configuration.rules for segment in rule.segments}
+    refers |= {("prerequisite", prerequisite.flag) for prerequisite in configuration.prerequisites}
+    if refers:
+        await connection.execute(
+            schema.flag_references.insert(),
+            [
+                {"project": project, "environment": environment, "flag": flag, "kind": kind, "target": target}
+                for kind, target in sorted(refers)
+            ],
+        )
+
+
+async def users_of(
+    connection: AsyncConnection, project: str, kind: Reference, target: str | None = None
+) -> list[tuple[str, str, str]]:
+    """Who refers to a segment or to a prerequisite (or, without ``target``, to any): target, flag and
+    environment.
+
+    Archived flags do not count: nobody evaluates them, and bringing one back checks it anew.
+    """
+    query = (
+        sa.select(_references.target, _references.flag, _references.environment)
+        .join(schema.flags, sa.and_(_flags.project == _references.project, _flags.key == _references.flag))
+        .where(_references.project == project, _references.kind == kind, _flags.archived_at.is_(None))
+        .order_by(_references.target, _references.flag, _references.environment)
+    )
+    if target is not None:
+        query = query.where(_references.target == target)
+    return [(row.target, row.flag, row.environment) for row in await connection.execute(query)]

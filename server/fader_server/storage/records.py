@@ -1,0 +1,161 @@
+"""What is kept, as frozen values: one struct for each noun, in the shape in which the tables return it."""
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Raw, Struct
+
+from fader import model
+
+FlagKind: TypeAlias = Literal["release", "ops", "experiment", "permission"]
+ChangeKind: TypeAlias = Literal["flag", "segment", "environment"]
+Role: TypeAlias = Literal["viewer", "editor", "admin"]
+
+
+class Record(Struct, frozen=True):
+    """Base of everything below."""
+
+
+class Project(Record, frozen=True, kw_only=True):
+    """A namespace of flags, segments and environments."""
+
+    key: str
+    description: str
+    created_at: datetime
+
+
+class EnvironmentState(Record, frozen=True, kw_only=True):
+    """Where an environment stands. ``epoch`` is drawn anew whenever its revisions begin afresh."""
+
+    project: str
+    key: str
+    epoch: str
+    revision: int
+    created_at: datetime
+
+
+class Definition(Record, frozen=True, kw_only=True):
+    """The part of a flag that all environments share."""
+
+    project: str
+    key: str
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    kind: FlagKind = "release"
+    type: model.ValueType = "boolean"
+    variants: tuple[model.Variant, ...] = ()
+    off_variant: str = model.OFF
+    created_at: datetime
+    updated_at: datetime
+    archived_at: datetime | None = None
+
+
+class Configuration(Record, frozen=True, kw_only=True):
+    """The part of a flag that each environment has for itself: the document in ``flag_environments``."""
+
+    enabled: bool = False
+    rules: tuple[model.Rule, ...] = ()
+    prerequisites: tuple[model.Prerequisite, ...] = ()
+
+
+class ConfigurationState(Record, frozen=True, kw_only=True):
+    """A configuration with where it applies and who made it so; ``revision`` is that of its last change."""
+
+    environment: str
+    configuration: Configuration
+    revision: int
+    updated_at: datetime
+    updated_by: str
+
+
+class Segment(Record, frozen=True, kw_only=True):
+    """A named set of contexts; ``id`` is never given to another one."""
+
+    project: str
+    key: str
+    id: int
+    description: str = ""
+    constraints: tuple[model.Constraint, ...] = ()
+    targeting_keys: tuple[str, ...] = ()
+    created_at: datetime
+    updated_at: datetime
+
+
+class Entry(Record, frozen=True, kw_only=True):
+    """What is written into the log of changes; the environment's next revision is added while writing."""
+
+    kind: ChangeKind
+    key: str
+    action: str
+    actor: str
+    at: datetime
+    reason: str
+    before: Any
+    after: Any
+
+
+class LoggedChange(Record, frozen=True, kw_only=True):
+    """One entry of the log, as it is read. The documents stay encoded: most readers only pass them on."""
+
+    id: int
+    project: str
+    environment: str
+    revision: int
+    kind: ChangeKind
+    key: str
+    action: str
+    actor: str
+    at: datetime
+    reason: str
+    before: Raw | None
+    after: Raw | None
+
+
+class SdkKey(Record, frozen=True, kw_only=True):
+    """What is known of a key: never the secret itself, only enough of it (``prefix``) to recognise it by."""
+
+    id: str
+    name: str
+    project: str
+    environment: str
+    kind: str
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class AdminToken(Record, frozen=True, kw_only=True):
+    """What is known of a token. No ``projects`` or no ``environments`` means all of them."""
+
+    id: str
+    name: str
+    role: Role
+    projects: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class UsageReport(Record, frozen=True, kw_only=True):
+    """How often one SDK process has evaluated which flag to which variant; ``id`` makes repeating it
+    harmless."""
+
+    id: str
+    project: str
+    environment: str
+    ended: datetime
+    flags: dict[str, dict[str, int]]
+    unknown: dict[str, int]
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    """How often a flag was evaluated to a variant in an environment, and when last."""
+
+    environment: str
+    variant: str
+    count: int
+    last_at: datetime

@@ -1,0 +1,220 @@
+"""The tables. Migrations, not this module, create them; a test holds the two together.
+
+Types are those that SQLite and PostgreSQL share: documents are JSON text, so that both give back exactly what
+was written (a JSON type would re-order and re-number), and times are UTC.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from fader import model
+from fader_server.storage.documents import encode
+from fader_server.storage.records import Configuration
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time. SQLite keeps no offset, so everything is turned into UTC on the way in and marked so on
+    the way out."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Document(TypeDecorator[Any]):
+    """JSON text, decoded into the type given."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of = of
+        self._decoder = msgspec.json.Decoder(of)
+
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
+        return None if value is None else encode(value)
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+        return None if value is None else self._decoder.decode(value)
+
+
+_KEY = sa.String(128)
+_COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+metadata = sa.MetaData()
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+
+environments = sa.Table(
+    "environments",
+    metadata,
+    sa.Column("project", _KEY, sa.ForeignKey("projects.key"), primary_key=True),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("epoch", sa.String(32), nullable=False),
+    sa.Column("revision", _COUNTER, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+
+flags = sa.Table(
+    "flags",
+    metadata,
+    sa.Column("project", _KEY, sa.ForeignKey("projects.key"), primary_key=True),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("tags", Document(tuple[str, ...]), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("type", sa.String(16), nullable=False),
+    sa.Column("variants", Document(tuple[model.Variant, ...]), nullable=False),
+    sa.Column("off_variant", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("archived_at", UtcTime),
+)
+
+flag_environments = sa.Table(
+    "flag_environments",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
+    sa.Column("flag", _KEY, primary_key=True),
+    sa.Column("configuration", Document(Configuration), nullable=False),
+    sa.Column("revision", _COUNTER, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["project", "environment"], ["environments.project", "environments.key"]),
+    sa.ForeignKeyConstraint(["project", "flag"], ["flags.project", "flags.key"]),
+    sa.Index("flag_environments_by_flag", "project", "flag"),
+)
+
+flag_references = sa.Table(
+    "flag_references",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
+    sa.Column("flag", _KEY, primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("target", _KEY, primary_key=True),
+    sa.ForeignKeyConstraint(
+        ["project", "environment", "flag"],
+        ["flag_environments.project", "flag_environments.environment", "flag_environments.flag"],
+    ),
+    sa.Index("flag_references_by_target", "project", "kind", "target"),
+    comment="Which segments and prerequisites a configuration names: what must stay as long as it does",
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    # A number that has once been given out must not come back: other protocols know segments by nothing else.
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("project", _KEY, sa.ForeignKey("projects.key"), nullable=False),
+    sa.Column("key", _KEY, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("constraints", Document(tuple[model.Constraint, ...]), nullable=False),
+    sa.Column("targeting_keys", Document(tuple[str, ...]), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("project", "key"),
+    sqlite_autoincrement=True,
+)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("id", _COUNTER, primary_key=True),
+    # No foreign keys: the log outlives what it tells of. The epoch keeps apart environments of the same name.
+    sa.Column("project", _KEY, nullable=False),
+    sa.Column("environment", _KEY, nullable=False),
+    sa.Column("epoch", sa.String(32), nullable=False),
+    sa.Column("revision", _COUNTER, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("key", _KEY, nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("before", Document(msgspec.Raw)),
+    sa.Column("after", Document(msgspec.Raw)),
+    sa.UniqueConstraint("project", "environment", "epoch", "revision"),
+    sa.Index("changes_by_subject", "project", "kind", "key", "id"),
+    sqlite_autoincrement=True,
+)
+
+sdk_keys = sa.Table(
+    "sdk_keys",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("project", _KEY, nullable=False),
+    sa.Column("environment", _KEY, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    sa.ForeignKeyConstraint(["project", "environment"], ["environments.project", "environments.key"]),
+    sa.Index("sdk_keys_by_environment", "project", "environment"),
+)
+
+admin_tokens = sa.Table(
+    "admin_tokens",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("projects", Document(tuple[str, ...]), nullable=False),
+    sa.Column("environments", Document(tuple[str, ...]), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+)
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
+    sa.Column("flag", _KEY, primary_key=True),
+    sa.Column("variant", sa.String(128), primary_key=True),
+    sa.Column("hour", UtcTime, primary_key=True),
+    sa.Column("count", _COUNTER, nullable=False),
+    sa.Column("last_at", UtcTime, nullable=False),
+    sa.Index("usage_by_flag", "project", "flag", "hour"),
+    sa.Index("usage_by_hour", "hour"),
+)
+
+usage_reports = sa.Table(
+    "usage_reports",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Index("usage_reports_by_time", "received_at"),
+)

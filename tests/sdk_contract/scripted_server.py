@@ -1,8 +1,8 @@
 """A Fader server made of bare sockets, so that everything a server can do wrong can be done byte by byte.
 
-Without a script it behaves well: it serves its ``world`` by snapshot, stream and usage. ``script("stream", …)``
-gives the answers to the next requests of that kind, in order; ``always(…)`` replaces the good behaviour
-altogether. Everything that was asked is in ``requests``.
+Without a script it behaves well: it serves its ``world`` by snapshot, stream and usage. With
+``script("stream", …)`` a test gives the answers to the next requests of that kind, in order; ``always(…)``
+replaces good behaviour altogether. Everything that was asked is in ``requests``.
 """
 
 import contextlib

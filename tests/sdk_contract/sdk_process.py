@@ -65,14 +65,24 @@ def evaluate(message: Message) -> Message:
     client, how = CLIENTS[message["client"]], message["how"]
     context, flag, default = context_of(message["context"]), message["flag"], message["default"]
     answer: Any = None
+
+    def repeat() -> None:
+        nonlocal answer
+        for _ in range(message.get("times", 1)):
+            if how == "is_enabled":
+                answer = client.is_enabled(flag, context)
+            elif how == "value":
+                answer = client.value(flag, context, default=default)
+            else:
+                answer = client.evaluate(flag, context, default=default)
+
     began = time.monotonic()
-    for _ in range(message.get("times", 1)):
-        if how == "is_enabled":
-            answer = client.is_enabled(flag, context)
-        elif how == "value":
-            answer = client.value(flag, context, default=default)
-        else:
-            answer = client.evaluate(flag, context, default=default)
+    others = [threading.Thread(target=repeat) for _ in range(message.get("threads", 1) - 1)]
+    for other in others:
+        other.start()
+    repeat()
+    for other in others:
+        other.join()
     took = time.monotonic() - began
     if how != "evaluate":
         return {"value": answer, "took": took}

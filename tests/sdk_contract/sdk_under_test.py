@@ -14,9 +14,10 @@ capabilities                                      ``capabilities``: what of the 
 create       client, settings                     ``took`` (seconds until the constructor returned)
 wait         client, timeout                      ``ready``: whether there were data in time; ``took``
 evaluate     client, how, flag, context, default  ``value``, ``took``; for ``evaluate`` also variant, reason,
-             and optionally times (repeat)        error_code, rule and revision. A context is null, text, a number,
-                                                  or an object of attributes (``targeting_key`` among them)
-status       client                               ``ready``; ``revision`` held, -1 without data
+             and optionally times (repeat)        error_code, rule and revision. A context is null, text, a
+             and threads (each repeats)           number, or an object of attributes (with ``targeting_key``)
+status       client                               ``ready``: whether the server has confirmed or sent data;
+                                                  ``revision`` held, be it from the disk; -1 without data
 abuse        client                               ``calls`` made with senseless arguments, ``raised``: texts
 logs                                              ``lines`` of level warning and above since the last asking
 threads                                           ``threads``: names of those that are alive
@@ -72,10 +73,11 @@ class SdkClient:
         self.took = took
 
     def evaluate(
-        self, flag: str, context: Any = "user-1", default: Any = None, how: How = "evaluate", times: int = 1
+        self, flag: str, context: Any = "user-1", default: Any = None, how: How = "evaluate", **repeat: int
     ) -> Reply:
+        """Ask once, or ``times`` times, in each of ``threads`` threads; returns the last answer."""
         return self.process.ask(
-            "evaluate", client=self.name, how=how, flag=flag, context=context, default=default, times=times
+            "evaluate", client=self.name, how=how, flag=flag, context=context, default=default, **repeat
         )
 
     def is_enabled(self, flag: str, context: Any = "user-1") -> bool:

@@ -236,9 +236,16 @@ def test_counts_are_sent_when_the_process_ends(server: ScriptedServer, streaming
     assert sent(server)[0] == {("lit", "on"): 12}
 
 
-def test_counts_of_several_threads_and_clients_are_not_mixed_up(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_counts_of_several_threads_add_up(server: ScriptedServer, connect: Connect) -> None:
+    client = connect(usage=True, timing={"usage_flush": 0.05})
+    client.wait()
+    client.evaluate("lit", times=5_000, threads=4, how="is_enabled")
+    client.evaluate("lit", times=2_000, threads=4)
+    client.close()
+    assert sent(server)[0] == {("lit", "on"): 28_000}
+
+
+def test_counts_of_several_clients_are_not_mixed_up(server: ScriptedServer, connect: Connect) -> None:
     clients = [connect(**NEVER, app=f"app-{number}") for number in range(3)]
     for number, client in enumerate(clients, 1):
         client.wait()

@@ -114,7 +114,8 @@ class Program:
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self.lines.append(json.loads(line))
+            if line.startswith(("{", "[{")):  # not a program's own banner
+                self.lines.append(json.loads(line))
 
 
 def assert_all_follow(

@@ -1,7 +1,7 @@
 """What every process of every program of the fork matrix does: watch one flag and report what it sees.
 
-A report is one JSON line on standard output: ``{"role", "pid", "enabled"}``, written whenever the answer changes,
-in one ``write`` so that the lines of several processes do not mix.
+A report is one JSON line on standard output: ``{"role", "pid", "enabled"}``, written whenever the answer
+changes, in one ``write`` so that the lines of several processes do not mix.
 """
 
 import json

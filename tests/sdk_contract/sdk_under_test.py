@@ -38,6 +38,7 @@ Capabilities: ``hanging_resolver`` (with ``"resolver": "hangs"`` in the settings
 import json
 import os
 import queue
+import resource
 import shlex
 import subprocess
 import sys
@@ -60,6 +61,9 @@ QUICK: Mapping[str, float] = {
     "cache_write": 0.0,
 }
 """Retries that a test can wait for. All other patience is the default unless a test is about it."""
+
+MEMORY = 3 * 1024**3
+"""Bytes of address space that the process may have, where the platform can say so."""
 
 PYTHON_SDK = [sys.executable, "-X", "faulthandler", str(Path(__file__).with_name("sdk_process.py"))]
 
@@ -127,6 +131,9 @@ class SdkProcess:
             cwd=cwd,
             env=environment,
         )
+        if hasattr(resource, "prlimit"):
+            # An SDK that a hostile server can make grow is to fail its test, not to take the machine with it.
+            resource.prlimit(self._process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._names = 0
         threading.Thread(target=self._read, daemon=True).start()

@@ -133,9 +133,24 @@ async def page(
     return _logged((await connection.execute(query)).mappings())
 
 
-async def following(connection: AsyncConnection, number: int, limit: int) -> list[LoggedChange]:
-    """Entries newer than the one numbered ``number``, oldest first."""
+async def following(
+    connection: AsyncConnection,
+    number: int,
+    limit: int,
+    *,
+    project: str | None = None,
+    environment: str | None = None,
+) -> list[LoggedChange]:
+    """Entries newer than the one numbered ``number``, oldest first.
+
+    Within one environment numbers become visible in order. Between environments they need not, where a
+    database has several writers: so whoever follows the log keeps a number for each environment.
+    """
     query = sa.select(*_LOGGED).where(_changes.id > number).order_by(_changes.id).limit(limit)
+    if project is not None:
+        query = query.where(_changes.project == project)
+    if environment is not None:
+        query = query.where(_changes.environment == environment)
     return _logged((await connection.execute(query)).mappings())
 
 

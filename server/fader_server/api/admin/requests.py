@@ -1,0 +1,246 @@
+"""The bodies that the admin API takes. Unknown fields are refused: a misspelt one must not silently do
+nothing.
+
+Nested parts of a flag repeat ``fader.model`` field by field with that strictness, and ``model_of`` turns them
+into it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from fader import model
+from fader_server.flags.findings import KEY_FORM
+from fader_server.storage.records import FlagKind, Role
+
+Key = Annotated[
+    str,
+    Meta(
+        description="1 to 128 letters, digits and . _ ~ -",
+        # For the document only: the services check it, with an error that says how to mend it.
+        extra_json_schema={"extra": {"pattern": KEY_FORM}},
+    ),
+]
+Reason = Annotated[
+    str, Meta(description="Why, for the history.", extra_json_schema={"extra": {"max_length": 1000}})
+]
+Percentage = Annotated[
+    float,
+    Meta(
+        description="In percent, in steps of 0.001: 12.5 lets one in eight in.",
+        extra_json_schema={"extra": {"minimum": 0, "maximum": 100}},
+    ),
+]
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all bodies."""
+
+
+class ConstraintBody(Body, frozen=True, kw_only=True):
+    """A test of one attribute of the context."""
+
+    attribute: str
+    operator: str
+    values: tuple[model.Scalar, ...] = ()
+    inverted: bool = False
+    case_insensitive: bool = False
+
+
+class RolloutBody(Body, frozen=True, kw_only=True):
+    """Which share is let in; an empty ``salt`` stands for the flag's key."""
+
+    percentage: Percentage = 100.0
+    by: str = model.BY_DEFAULT
+    salt: str = ""
+
+
+class WeightedVariantBody(Body, frozen=True, kw_only=True):
+    """A variant's share of a split."""
+
+    variant: str
+    weight: int
+
+
+class SplitBody(Body, frozen=True, kw_only=True):
+    """How contexts are shared out among variants; an empty ``salt`` stands for the flag's key."""
+
+    variants: tuple[WeightedVariantBody, ...]
+    by: str = model.BY_DEFAULT
+    salt: str = ""
+
+
+class RuleBody(Body, frozen=True, kw_only=True):
+    """Serves a variant, or a split, to those for whom everything holds. Without an ``id`` it gets one."""
+
+    id: str = ""
+    description: str = ""
+    constraints: tuple[ConstraintBody, ...] = ()
+    segments: tuple[str, ...] = ()
+    rollout: RolloutBody = RolloutBody()
+    variant: str | None = None
+    split: SplitBody | None = None
+
+
+class PrerequisiteBody(Body, frozen=True, kw_only=True):
+    """Another flag that must be on, or off."""
+
+    flag: str
+    enabled: bool = True
+    variants: tuple[str, ...] = ()
+
+
+class VariantBody(Body, frozen=True, kw_only=True):
+    """A value that the flag can take; ``null`` stands for the caller's own default."""
+
+    name: Key
+    value: Any = None
+
+
+class CreateProject(Body, frozen=True, kw_only=True):
+    """A project that is to be."""
+
+    key: Key
+    description: str = ""
+    reason: Reason = ""
+
+
+class DescribeProject(Body, frozen=True, kw_only=True):
+    """What is to become different about a project."""
+
+    description: str
+    reason: Reason = ""
+
+
+class CreateEnvironment(Body, frozen=True, kw_only=True):
+    """An environment that is to be."""
+
+    key: Key
+    reason: Reason = ""
+
+
+class CreateFlag(Body, frozen=True, kw_only=True):
+    """A flag that is to be. Boolean flags have the variants ``on`` and ``off`` by themselves; others name
+    theirs, and which of them is served while the flag is off."""
+
+    key: Key
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    kind: FlagKind = "release"
+    type: model.ValueType = "boolean"
+    variants: tuple[VariantBody, ...] = ()
+    off_variant: str | None = None
+    reason: Reason = ""
+
+
+class PatchFlag(Body, frozen=True, kw_only=True):
+    """What is to become different about a flag; fields that are left out, or ``null``, stay as they are."""
+
+    description: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] | None = None
+    kind: FlagKind | None = None
+    variants: tuple[VariantBody, ...] | None = None
+    off_variant: str | None = None
+    reason: Reason = ""
+
+
+class Why(Body, frozen=True, kw_only=True):
+    """Nothing but the reason. The whole body may be left out."""
+
+    reason: Reason = ""
+
+
+class Configure(Body, frozen=True, kw_only=True):
+    """A flag's whole configuration in an environment; what is left out is gone afterwards."""
+
+    enabled: bool
+    rules: tuple[RuleBody, ...] = ()
+    prerequisites: tuple[PrerequisiteBody, ...] = ()
+    reason: Reason = ""
+
+
+class SwitchOn(Body, frozen=True, kw_only=True):
+    """Optionally the share that is let in, set in the same change. The whole body may be left out."""
+
+    percentage: Percentage | None = None
+    reason: Reason = ""
+
+
+class RollOut(Body, frozen=True, kw_only=True):
+    """The share that is let in: by the rule whose id is given, else by the last rule that is for
+    everybody."""
+
+    percentage: Percentage
+    by: str | None = None
+    salt: str | None = None
+    rule: str | None = None
+    reason: Reason = ""
+
+
+class AddRule(RuleBody, frozen=True, kw_only=True):
+    """A rule that is to be, before the one at ``position`` (counted from 0), or last."""
+
+    position: int | None = None
+    reason: Reason = ""
+
+
+class ReplaceRule(RuleBody, frozen=True, kw_only=True):
+    """What a rule is to be instead. It keeps its place and its id."""
+
+    reason: Reason = ""
+
+
+class CreateSegment(Body, frozen=True, kw_only=True):
+    """A segment that is to be."""
+
+    key: Key
+    description: str = ""
+    constraints: tuple[ConstraintBody, ...] = ()
+    targeting_keys: tuple[str, ...] = ()
+    reason: Reason = ""
+
+
+class ReplaceSegment(Body, frozen=True, kw_only=True):
+    """All of a segment but its names; what is left out is gone afterwards."""
+
+    description: str = ""
+    constraints: tuple[ConstraintBody, ...] = ()
+    targeting_keys: tuple[str, ...] = ()
+    reason: Reason = ""
+
+
+class Explain(Body, frozen=True, kw_only=True):
+    """A context: ``targeting_key`` and any other attributes."""
+
+    context: dict[str, Any] = {}
+
+
+class IssueKey(Body, frozen=True, kw_only=True):
+    """An SDK key that is to be."""
+
+    name: str
+    environment: str
+    expires_at: datetime | None = None
+
+
+class IssueToken(Body, frozen=True, kw_only=True):
+    """An admin token that is to be. No projects, or no environments, means all of them."""
+
+    name: str
+    role: Role
+    projects: tuple[Key, ...] = ()
+    environments: tuple[Key, ...] = ()
+    expires_at: datetime | None = None
+
+
+_ModelT = TypeVar("_ModelT")
+
+
+def model_of(body: Any, of: type[_ModelT]) -> _ModelT:
+    """A body, or a part of one, as the type that the services take; fields that it does not have are left
+    out."""
+    return msgspec.convert(msgspec.to_builtins(body), of)

@@ -1,0 +1,45 @@
+"""All of the admin API, as the application mounts it at ``/api/v1``."""
+
+from typing import Any
+
+from litestar import Request, Router
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+
+from fader_server.access import AdminPrincipal
+from fader_server.api.admin.configurations import configuration_routes
+from fader_server.api.admin.credentials import key_routes, token_routes
+from fader_server.api.admin.flags import flag_routes
+from fader_server.api.admin.history import history_routes
+from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
+from fader_server.api.admin.segments import segment_routes
+from fader_server.api.admin.services import admin_services
+from fader_server.api.guards import authorise
+
+
+def _principal(request: Request[str, AdminPrincipal, Any]) -> AdminPrincipal:
+    """Whom the guard has let in."""
+    return request.auth
+
+
+routes: list[ControllerRouterHandler] = [
+    Router(
+        path="/",
+        guards=[authorise],
+        dependencies={
+            "admin": Provide(admin_services, sync_to_thread=False),
+            "principal": Provide(_principal, sync_to_thread=False),
+        },
+        route_handlers=[
+            identity_routes,
+            project_routes,
+            environment_routes,
+            flag_routes,
+            configuration_routes,
+            segment_routes,
+            history_routes,
+            key_routes,
+            token_routes,
+        ],
+    )
+]

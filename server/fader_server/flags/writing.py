@@ -1,0 +1,91 @@
+"""The steps that all commands share: one transaction in which changes are logged, and hints once it has
+committed."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from fader_server.bus import Bus, Message, RevisionHint
+from fader_server.flags.commands import Intent
+from fader_server.flags.findings import Findings
+from fader_server.flags.limits import Limits
+from fader_server.storage import Store, changes
+from fader_server.storage.records import ChangeKind, Entry
+
+
+class Transaction:
+    """One command's transaction: the connection, the moment, and what is to be announced after the commit."""
+
+    def __init__(self, connection: AsyncConnection, intent: Intent, now: datetime) -> None:
+        self.connection = connection
+        self.intent = intent
+        self.now = now
+        self.announcements: list[Message] = []
+
+    async def log(
+        self,
+        project: str,
+        environment: str,
+        kind: ChangeKind,
+        key: str,
+        action: str,
+        *,
+        before: Any,
+        after: Any,
+    ) -> int:
+        """Write a change under the environment's next revision.
+
+        Returns:
+            The revision.
+        """
+        entry = Entry(
+            kind=kind,
+            key=key,
+            action=action,
+            actor=self.intent.actor,
+            at=self.now,
+            reason=self.intent.reason,
+            before=before,
+            after=after,
+        )
+        revision = await changes.append(self.connection, project, environment, entry)
+        self.announcements.append(RevisionHint(project, environment, revision))
+        return revision
+
+
+class Writer:
+    """Runs commands.
+
+    Args:
+        store: where to.
+        bus: whom to tell.
+        limits: how much of everything.
+        clock: the time, aware.
+    """
+
+    def __init__(self, store: Store, bus: Bus, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self.store = store
+        self.bus = bus
+        self.limits = limits
+        self.clock = clock
+
+    @asynccontextmanager
+    async def transaction(self, intent: Intent) -> AsyncIterator[Transaction]:
+        """All that the block writes becomes true at once when it ends, and is announced then; or nothing if
+        it raises.
+
+        Raises:
+            Invalid: if the intent's reason is not fit to be kept.
+        """
+        findings = Findings()
+        findings.check_text("reason", intent.reason, self.limits.text, lines=True)
+        findings.raise_if_any()
+        async with self.store.write(dry_run=intent.dry_run) as connection:
+            transaction = Transaction(connection, intent, self.clock())
+            yield transaction
+        if not intent.dry_run:
+            for message in transaction.announcements:
+                await self.bus.publish(message)

@@ -1,0 +1,204 @@
+"""All flags of an environment at one revision, ready to answer: immutable, and swapped whole.
+
+How a client evaluates fastest: keep ``flag_set.enabled`` in an attribute of its own and call
+``enabled[key](context)``; a plain dictionary look-up and one closure. ``KeyError`` says that there is no such
+flag.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from fader.compiler import CompiledFlag, CompiledPrerequisite, Outcome, compile_flag
+from fader.constraints import Surroundings
+from fader.context import parts
+from fader.counters import UsageCounters
+from fader.evaluation import ErrorCode, EvaluationDetails, Reason
+from fader.model import Change, Flag, Prerequisite, Snapshot
+from fader.revisions import affected_flags
+
+T = TypeVar("T")
+
+
+class _Enabled(dict[str, Callable[[Any], bool]]):
+    """Each flag's fastest answer. A flag is compiled when it is first asked for."""
+
+    def __init__(self, compiled: "_Compiled") -> None:
+        self._compiled = compiled
+
+    def __missing__(self, key: str) -> Callable[[Any], bool]:
+        enabled = self._compiled[key].enabled
+        self[key] = enabled
+        return enabled
+
+
+class _Compiled(dict[str, CompiledFlag]):
+    """The flags that have been asked for, compiled. Two threads may compile the same flag, to the same
+    effect."""
+
+    def __init__(self, snapshot: Snapshot, surroundings: Surroundings, counters: UsageCounters) -> None:
+        self._snapshot = snapshot
+        self._surroundings = surroundings
+        self._counters = counters
+
+    def __missing__(self, key: str) -> CompiledFlag:
+        flags = self._snapshot.flags
+        if key not in flags:
+            raise KeyError(key)
+        for ancestor in _ancestors_first(key, flags):
+            if ancestor not in self:
+                self[ancestor] = self._compile(flags[ancestor])
+        return self[key]
+
+    def _compile(self, flag: Flag) -> CompiledFlag:
+        looped = _depends_on_itself(flag.key, self._snapshot.flags)
+        return compile_flag(
+            flag,
+            segments=self._snapshot.segments,
+            prerequisites=[self._prerequisite(wanted, looped) for wanted in flag.prerequisites],
+            surroundings=self._surroundings,
+            counter=lambda variant: self._counters.of(flag.key, variant),
+        )
+
+    def _prerequisite(self, wanted: Prerequisite, looped: bool) -> CompiledPrerequisite:
+        # A flag that needs itself, by whatever way, can never be had: the server refuses such a write.
+        other = None if looped or wanted.flag not in self._snapshot.flags else self[wanted.flag]
+        return CompiledPrerequisite(None if other is None else other.decide, wanted.enabled, frozenset(wanted.variants))
+
+
+class FlagSet:
+    """What a client evaluates with.
+
+    Args:
+        snapshot: The flags and segments.
+        app: The application's name, for rules that ask for ``app`` when the context does not say.
+        counters: Where to count; each set has its own unless told otherwise.
+    """
+
+    __slots__ = ("_compiled", "_surroundings", "counters", "enabled", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, *, app: str = "", counters: UsageCounters | None = None) -> None:
+        self.snapshot = snapshot
+        self.counters = UsageCounters() if counters is None else counters
+        self._surroundings = Surroundings(app=app, environment=snapshot.environment)
+        self._compiled = _Compiled(snapshot, self._surroundings, self.counters)
+        self.enabled: Mapping[str, Callable[[Any], bool]] = _Enabled(self._compiled)
+        """Flag key to a function of the context that says whether it is on, and counts. Raises ``KeyError``.
+        Flag key to a function of the context that says whether it is on, and counts. Raises ``KeyError``."""
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What well-known attributes fall back to."""
+        return self._surroundings
+
+    def compiled(self, key: str) -> CompiledFlag:
+        """A flag, compiled.
+
+        Raises:
+            KeyError: if there is none of this key.
+        """
+        return self._compiled[key]
+
+    def details(self, key: str, context: object, default: T) -> EvaluationDetails[Any]:
+        """Evaluate a flag in full, and count it.
+
+        Args:
+            key: The flag's.
+            context: A context, a targeting key, or ``None``.
+            default: What to answer where the flag has no value to give.
+
+        Raises:
+            TypeError: if the context is none.
+        """
+        revision = self.snapshot.revision
+        if key not in self.snapshot.flags:
+            self.counters.of_unknown(key)[0] += 1
+            return EvaluationDetails(
+                key=key,
+                value=default,
+                reason=Reason.ERROR,
+                revision=revision,
+                error_code=ErrorCode.FLAG_NOT_FOUND,
+                error_message=f"there is no flag {key!r} in {self.snapshot.environment or 'the snapshot'}",
+            )
+        outcome = self.decide(key, context)
+        outcome.counter[0] += 1
+        return EvaluationDetails(
+            key=key,
+            value=default if outcome.value is None else outcome.value,
+            reason=outcome.reason,
+            variant=outcome.variant,
+            enabled=outcome.enabled,
+            rule=outcome.rule,
+            revision=revision,
+        )
+
+    def decide(self, key: str, context: object) -> Outcome:
+        """Evaluate a flag without counting.
+
+        Raises:
+            KeyError: if there is none of this key.
+            TypeError: if the context is none.
+        """
+        return self._compiled[key].decide(*parts(context))
+
+    def apply_change(self, change: Change, affected: frozenset[str] | None = None) -> "FlagSet":
+        """The flags after a change. This set stays as it is.
+
+        Args:
+            change: What has become different.
+            affected: The flags whose evaluation may differ, if somebody has found them out already. What else
+            has
+                been compiled is taken over.
+        """
+        flags, segments = dict(self.snapshot.flags), dict(self.snapshot.segments)
+        _merge(flags, change.flags)
+        _merge(segments, change.segments)
+        snapshot = replace(self.snapshot, epoch=change.epoch, revision=change.revision, flags=flags, segments=segments)
+        changed = FlagSet(snapshot, app=self._surroundings.app, counters=self.counters)
+        if affected is None:
+            affected = affected_flags(self.snapshot, snapshot)
+        # list() of a view is one step for the interpreter: other threads may compile flags meanwhile.
+        for key, compiled in list(self._compiled.items()):
+            if key not in affected:
+                changed._compiled[key] = compiled
+        return changed
+
+
+def _merge(held: dict[str, T], news: Mapping[str, T | None]) -> None:
+    for key, new in news.items():
+        if new is None:
+            held.pop(key, None)
+        else:
+            held[key] = new
+
+
+def _ancestors_first(key: str, flags: Mapping[str, Flag]) -> list[str]:
+    """A flag and all its prerequisites, at any distance, each after its own. No recursion: chains may be
+    long."""
+    ordered: dict[str, None] = {}
+    seen: set[str] = set()
+    to_visit = [(key, False)]
+    while to_visit:
+        here, is_done = to_visit.pop()
+        if is_done:
+            ordered[here] = None
+        elif here in flags and here not in seen:
+            seen.add(here)
+            to_visit.append((here, True))
+            to_visit.extend((prerequisite.flag, False) for prerequisite in flags[here].prerequisites)
+    return list(ordered)
+
+
+def _depends_on_itself(key: str, flags: Mapping[str, Flag]) -> bool:
+    seen: set[str] = set()
+    to_visit = [prerequisite.flag for prerequisite in flags[key].prerequisites]
+    while to_visit:
+        here = to_visit.pop()
+        if here == key:
+            return True
+        if here in flags and here not in seen:
+            seen.add(here)
+            to_visit.extend(prerequisite.flag for prerequisite in flags[here].prerequisites)
+    return False

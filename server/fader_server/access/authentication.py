@@ -122,9 +122,7 @@ class Access:
             )
         token = await self._tokens.get(digest(credential), now)
         if token is None:
-            raise Unauthorized(
-                "This admin token is not known here.", hint="Was it deleted, or made on another server?"
-            )
+            raise Unauthorized("This admin token is not known here.", hint="Was it deleted, or made on another server?")
         _refuse_expired("Admin token", token.name, token.expires_at, now)
         self._used_tokens[token.id] = now
         self._write_use(now)
@@ -166,9 +164,7 @@ class Access:
             async with self._store.write() as connection:
                 await keys.mark_used(connection, used_keys, used_tokens)
         except Unavailable:
-            _log.warning(
-                "last uses of %d keys and tokens were not written down", len(used_keys) + len(used_tokens)
-            )
+            _log.warning("last uses of %d keys and tokens were not written down", len(used_keys) + len(used_tokens))
 
 
 def _refuse_expired(what: str, name: str, expires_at: datetime | None, now: datetime) -> None:

@@ -52,9 +52,7 @@ class CredentialService:
         self._access = access
         self._clock = clock
 
-    async def issue_key(
-        self, project: str, environment: str, name: str, expires_at: datetime | None
-    ) -> IssuedKey:
+    async def issue_key(self, project: str, environment: str, name: str, expires_at: datetime | None) -> IssuedKey:
         """Make a key for SDKs in this environment.
 
         Raises:
@@ -118,7 +116,14 @@ class CredentialService:
             Invalid: if the name or the expiry is of no use.
         """
         now = self._clock()
-        _refuse(_name_and_expiry_errors(name, expires_at, now))
+        errors = _name_and_expiry_errors(name, expires_at, now)
+        for field, scope in (("projects", projects), ("environments", environments)):
+            errors += [
+                FieldError(f"{field}[{position}]", f"{key!r} is not a key")
+                for position, key in enumerate(scope)
+                if not 0 < len(key) <= 128 or not key.isprintable()
+            ]
+        _refuse(errors)
         secret = new_token()
         token = AdminToken(
             id=new_id(),

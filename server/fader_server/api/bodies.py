@@ -41,9 +41,7 @@ class StrictBody(AbstractDTO[_BodyT], Generic[_BodyT]):
         media_type = self.asgi_connection.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             given = f"is {media_type}" if media_type else "has no Content-Type"
-            raise UnsupportedMediaType(
-                f"The body {given}.", hint="Send JSON, with Content-Type: application/json."
-            )
+            raise UnsupportedMediaType(f"The body {given}.", hint="Send JSON, with Content-Type: application/json.")
         return decode(value, self.model_type)
 
     @classmethod

@@ -119,8 +119,12 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 
 def _of_parameters(error: ValidationException) -> FaderError:
     """Query parameters are read by the framework; its messages name the parameter and what was expected."""
+    # The framework's reading of bodies is replaced by our own, so all it can say of one is that there is
+    # none.
     messages = error.extra if isinstance(error.extra, list) else []
     found = [FieldError(str(one.get("key", "")), _sentence(str(one.get("message", "")))) for one in messages]
+    if any(one.field == "data" for one in found):
+        return Malformed("The body is missing.", hint="Send JSON, with Content-Type: application/json.")
     return Invalid.of(found) if found else Malformed(error.detail)
 
 
@@ -131,14 +135,10 @@ def _sentence(text: str) -> str:
 
 def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     # The sender gets the id to quote; what happened is for the log only.
-    _log.error(
-        "request %s failed: %s %s", request_id(request), request.method, request.url.path, exc_info=error
-    )
+    _log.error("request %s failed: %s %s", request_id(request), request.method, request.url.path, exc_info=error)
     return problem_response(
         request,
-        FaderError(
-            "The server failed to answer this request.", hint="The log has more, under this request id."
-        ),
+        FaderError("The server failed to answer this request.", hint="The log has more, under this request id."),
     )
 
 

@@ -38,7 +38,7 @@ class ConfigurationService:
         Raises:
             Invalid: naming everything that is wrong with it.
         """
-        return await self._edit(target, "configured", intent, lambda _: edits.with_rule_ids(configuration))
+        return await self._edit(target, "configured", intent, lambda _: configuration)
 
     async def switch_on(self, target: Target, intent: Intent, percentage: float | None = None) -> Written:
         """Enable the flag; with a percentage, let that share in, in the same change."""
@@ -79,9 +79,7 @@ class ConfigurationService:
             lambda now: edits.rolled_out(now, percentage, by=by, salt=salt, rule_id=rule_id),
         )
 
-    async def add_rule(
-        self, target: Target, rule: model.Rule, position: int | None, intent: Intent
-    ) -> Written:
+    async def add_rule(self, target: Target, rule: model.Rule, position: int | None, intent: Intent) -> Written:
         """Add a rule, last unless a position (from 0) is given."""
         return await self._edit(
             target, "rules", intent, lambda now: edits.with_rule(now, rule, position), checked_rule=rule
@@ -119,17 +117,11 @@ class ConfigurationService:
             )
             if last is None or last.before is None:
                 place = f"the configuration of {target.flag!r} in {target.environment!r}"
-                raise Conflict(
-                    f"There is nothing to undo: {place} has not been changed since the flag was created."
-                )
+                raise Conflict(f"There is nothing to undo: {place} has not been changed since the flag was created.")
             document = decode_flag(last.before)
-            former = Configuration(
-                enabled=document.enabled, rules=document.rules, prerequisites=document.prerequisites
-            )
+            former = Configuration(enabled=document.enabled, rules=document.rules, prerequisites=document.prerequisites)
             findings = Findings()
-            around = await surroundings(
-                transaction.connection, target.project, target.environment, target.flag, former
-            )
+            around = await surroundings(transaction.connection, target.project, target.environment, target.flag, former)
             check_configuration(definition, former, around, self._limits, findings)
             if findings.errors:
                 raise Conflict(
@@ -156,9 +148,7 @@ class ConfigurationService:
             return await self._replace(transaction, target, state, definition, action, edit, check=check)
 
     async def _locked(self, transaction: Transaction, target: Target) -> tuple[EnvironmentState, Definition]:
-        state = await existing_environment(
-            transaction.connection, target.project, target.environment, lock=True
-        )
+        state = await existing_environment(transaction.connection, target.project, target.environment, lock=True)
         return state, await editable_flag(transaction.connection, target.project, target.flag)
 
     async def _replace(
@@ -176,7 +166,7 @@ class ConfigurationService:
         configured = await flags.configurations(connection, target.project, [target.flag])
         current = configured[target.flag].get(target.environment) or unconfigured(definition, state)
         before = current.configuration
-        after = edit(before)
+        after = edits.tidied(edit(before))
         revision = state.revision
         # As text: 1 and 1.0 are equal values, and different documents.
         changed = encode(after) != encode(before)

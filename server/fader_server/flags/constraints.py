@@ -12,9 +12,7 @@ _NAMES = (*OPERATORS, EXISTS)
 _LISTED = frozenset({"in", "not_in"})
 
 
-def check_constraints(
-    field: str, constraints: Sequence[model.Constraint], limits: Limits, findings: Findings
-) -> None:
+def check_constraints(field: str, constraints: Sequence[model.Constraint], limits: Limits, findings: Findings) -> None:
     """Report everything that is wrong with these constraints; ``field`` is the path of their list."""
     if not findings.check_count(field, constraints, limits.constraints):
         return
@@ -31,9 +29,7 @@ def _check_constraint(field: str, constraint: model.Constraint, limits: Limits, 
     for position, value in enumerate(constraint.values):
         if isinstance(value, str) and len(value) > limits.text:
             lengthy = True
-            findings.add(
-                f"{field}.values[{position}]", f"has {len(value)} characters, and {limits.text} is the most"
-            )
+            findings.add(f"{field}.values[{position}]", f"has {len(value)} characters, and {limits.text} is the most")
     if not lengthy:
         _check_operator(field, constraint, findings)
 

@@ -14,16 +14,22 @@ _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _ID_LENGTH = 8
 
 
-def with_rule_ids(configuration: Configuration) -> Configuration:
-    """Give an id to each rule that has none. It stays with the rule from then on, whatever moves around
-    it."""
+_EVERYBODY = model.Rule().rollout
+
+
+def tidied(configuration: Configuration) -> Configuration:
+    """The one way of writing a configuration down, so that what means the same is the same text.
+
+    A rule without an id gets one, and keeps it from then on, whatever moves around it. A rollout that lets
+    everybody in is the default one, which documents leave out.
+    """
     taken = {rule.id for rule in configuration.rules}
     rules = []
     for rule in configuration.rules:
-        if not rule.id:
-            rule = msgspec.structs.replace(rule, id=_new_rule_id(taken))
-            taken.add(rule.id)
-        rules.append(rule)
+        rule_id = rule.id or _new_rule_id(taken)
+        taken.add(rule_id)
+        rollout = _EVERYBODY if rule.rollout == _EVERYBODY else rule.rollout
+        rules.append(msgspec.structs.replace(rule, id=rule_id, rollout=rollout))
     return msgspec.structs.replace(configuration, rules=tuple(rules))
 
 
@@ -55,14 +61,12 @@ def rolled_out(
         position = rule_position(configuration, rule_id)
     else:
         for_everybody = [
-            position
-            for position, rule in enumerate(configuration.rules)
-            if not rule.constraints and not rule.segments
+            position for position, rule in enumerate(configuration.rules) if not rule.constraints and not rule.segments
         ]
         position = for_everybody[-1] if for_everybody else len(configuration.rules)
         if not for_everybody:
             appended = (*configuration.rules, model.Rule())
-            configuration = with_rule_ids(msgspec.structs.replace(configuration, rules=appended))
+            configuration = msgspec.structs.replace(configuration, rules=appended)
     rule = configuration.rules[position]
     rollout = model.Rollout(
         percentage=percentage,
@@ -83,7 +87,7 @@ def with_rule(configuration: Configuration, rule: model.Rule, position: int | No
     if not 0 <= at <= count:
         raise Invalid.of([FieldError("position", f"there are {count} rules, so it is between 0 and {count}")])
     rules = (*configuration.rules[:at], rule, *configuration.rules[at:])
-    return with_rule_ids(msgspec.structs.replace(configuration, rules=rules))
+    return msgspec.structs.replace(configuration, rules=rules)
 
 
 def with_rule_replaced(configuration: Configuration, rule_id: str, rule: model.Rule) -> Configuration:

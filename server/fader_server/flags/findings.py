@@ -48,9 +48,7 @@ class Findings:
         self.add(field, f"{shortened(key)} is not a key", _KEY_HINT)
         return False
 
-    def check_text(
-        self, field: str, text: str, limit: int, *, lines: bool = False, empty: bool = True
-    ) -> bool:
+    def check_text(self, field: str, text: str, limit: int, *, lines: bool = False, empty: bool = True) -> bool:
         """Whether a text has a bearable length and nothing unprintable in it; reported if not.
 
         Args:

@@ -32,9 +32,7 @@ class ProjectService:
             findings.check_text("description", description, self._writer.limits.text, lines=True)
             findings.raise_if_any()
             if await environments.project(transaction.connection, key) is not None:
-                raise Conflict(
-                    f"There is a project {key!r} already.", field="key", hint="Choose another key."
-                )
+                raise Conflict(f"There is a project {key!r} already.", field="key", hint="Choose another key.")
             project = Project(key=key, description=description, created_at=transaction.now)
             await environments.insert_project(transaction.connection, project)
             for environment in FIRST_ENVIRONMENTS:
@@ -89,9 +87,7 @@ class ProjectService:
             findings.check_key("key", key)
             findings.raise_if_any()
             if await environments.state(transaction.connection, project, key) is not None:
-                raise Conflict(
-                    f"There is an environment {key!r} already.", field="key", hint="Choose another key."
-                )
+                raise Conflict(f"There is an environment {key!r} already.", field="key", hint="Choose another key.")
             await _add_environment(transaction, project, key)
             return await existing_environment(transaction.connection, project, key)
 

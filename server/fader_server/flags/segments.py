@@ -53,9 +53,7 @@ class SegmentService:
             _check_content(content, self._writer.limits, findings)
             findings.raise_if_any()
             if await segments.segment(transaction.connection, project, key) is not None:
-                raise Conflict(
-                    f"There is a segment {key!r} already.", field="key", hint="Choose another key."
-                )
+                raise Conflict(f"There is a segment {key!r} already.", field="key", hint="Choose another key.")
             segment = Segment(
                 project=project,
                 key=key,

@@ -140,9 +140,7 @@ class FlagService:
             errors: list[FieldError] = []
             for environment, state in current.configurations.items():
                 findings = Findings()
-                around = await surroundings(
-                    transaction.connection, project, environment, key, state.configuration
-                )
+                around = await surroundings(transaction.connection, project, environment, key, state.configuration)
                 check_configuration(after, state.configuration, around, self._limits, findings)
                 errors += _within(f"environments.{environment}.", findings)
             if errors:
@@ -164,9 +162,7 @@ class FlagService:
             everywhere = await self._lock(transaction, project)
             before = await existing_flag(transaction.connection, project, key)
             if before.archived_at is None:
-                raise Conflict(
-                    f"Flag {key!r} is not archived.", hint="Archive it first, so that nobody depends on it."
-                )
+                raise Conflict(f"Flag {key!r} is not archived.", hint="Archive it first, so that nobody depends on it.")
             current = await _state(transaction, before)
             for environment in everywhere:
                 configuration = current.configurations[environment.key].configuration

@@ -72,9 +72,7 @@ def check_rule(
     if rule.variant is not None:
         _check_variant(f"{prefix}variant", rule.variant, names, findings)
         if rule.split is not None:
-            findings.add(
-                f"{prefix}split", "a rule serves a variant or a split, not both", "Leave one of them out."
-            )
+            findings.add(f"{prefix}split", "a rule serves a variant or a split, not both", "Leave one of them out.")
     if rule.split is not None:
         _check_split(f"{prefix}split", rule.split, names, limits, findings)
 
@@ -82,9 +80,7 @@ def check_rule(
 def check_percentage(field: str, percentage: float, findings: Findings) -> None:
     """Report a percentage that is not one, or finer than what buckets tell apart."""
     if not math.isfinite(percentage) or not 0 <= percentage <= 100:
-        findings.add(
-            field, "is not between 0 and 100", "Percentages are in percent: 12.5 lets one in eight in."
-        )
+        findings.add(field, "is not between 0 and 100", "Percentages are in percent: 12.5 lets one in eight in.")
     # A decimal such as 0.007 is not exactly a multiple of 0.001 in binary; it is so up to rounding.
     elif abs(percentage * 1000 - round(percentage * 1000)) > 1e-6:
         findings.add(field, "is finer than 0.001", f"The nearest is {round(percentage, 3)}.")
@@ -105,9 +101,7 @@ def _check_variant(field: str, variant: str, names: Collection[str], findings: F
         )
 
 
-def _check_split(
-    field: str, split: model.Split, names: Collection[str], limits: Limits, findings: Findings
-) -> None:
+def _check_split(field: str, split: model.Split, names: Collection[str], limits: Limits, findings: Findings) -> None:
     check_hashing(f"{field}.", split.by, split.salt, limits, findings)
     if not split.variants:
         findings.add(f"{field}.variants", "is empty", "Name variants and their weights, or leave split out.")
@@ -173,9 +167,7 @@ def _check_prerequisites(
                 _check_parents_variant(f"{field}.variants[{index}]", parent, variant, findings)
         way = cycle({**surroundings.prerequisites, definition.key: [prerequisite.flag]}, definition.key)
         if way is not None:
-            findings.add(
-                f"{field}.flag", f"makes a circle: {' → '.join(way)}", "None of them could ever be on."
-            )
+            findings.add(f"{field}.flag", f"makes a circle: {' → '.join(way)}", "None of them could ever be on.")
     named = [prerequisite.flag for prerequisite in configuration.prerequisites]
     findings.check_distinct("prerequisites", named)
     if not findings.errors:
@@ -184,9 +176,7 @@ def _check_prerequisites(
         )
         if chain > limits.prerequisite_depth:
             most = limits.prerequisite_depth
-            findings.add(
-                "prerequisites", f"makes a chain of more than {most} flags, each waiting for the next"
-            )
+            findings.add("prerequisites", f"makes a chain of more than {most} flags, each waiting for the next")
 
 
 def _check_parents_variant(field: str, parent: Definition, variant: str, findings: Findings) -> None:

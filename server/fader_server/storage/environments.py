@@ -31,17 +31,13 @@ async def project(connection: AsyncConnection, key: str, *, lock: bool = False) 
 async def insert_project(connection: AsyncConnection, record: Project) -> None:
     """Add a project, without environments."""
     await connection.execute(
-        schema.projects.insert().values(
-            key=record.key, description=record.description, created_at=record.created_at
-        )
+        schema.projects.insert().values(key=record.key, description=record.description, created_at=record.created_at)
     )
 
 
 async def describe_project(connection: AsyncConnection, key: str, description: str) -> None:
     """Change a project's description."""
-    await connection.execute(
-        schema.projects.update().where(_projects.key == key).values(description=description)
-    )
+    await connection.execute(schema.projects.update().where(_projects.key == key).values(description=description))
 
 
 async def delete_project(connection: AsyncConnection, key: str) -> None:
@@ -69,16 +65,12 @@ async def state(
     connection: AsyncConnection, project: str, environment: str, *, lock: bool = False
 ) -> EnvironmentState | None:
     """One environment. Locked, nobody else changes anything in it until the transaction ends."""
-    query = sa.select(schema.environments).where(
-        _environments.project == project, _environments.key == environment
-    )
+    query = sa.select(schema.environments).where(_environments.project == project, _environments.key == environment)
     row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     return EnvironmentState(**row) if row else None
 
 
-async def insert(
-    connection: AsyncConnection, project: str, environments: Sequence[str], at: datetime
-) -> None:
+async def insert(connection: AsyncConnection, project: str, environments: Sequence[str], at: datetime) -> None:
     """Add environments, each with an epoch of its own."""
     rows = [
         {"project": project, "key": key, "epoch": secrets.token_hex(8), "revision": 0, "created_at": at}
@@ -96,9 +88,7 @@ async def delete(connection: AsyncConnection, project: str, environment: str) ->
         schema.usage,
         schema.usage_reports,
     ):
-        await connection.execute(
-            table.delete().where(table.c.project == project, table.c.environment == environment)
-        )
+        await connection.execute(table.delete().where(table.c.project == project, table.c.environment == environment))
     await connection.execute(
         schema.environments.delete().where(_environments.project == project, _environments.key == environment)
     )

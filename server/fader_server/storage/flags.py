@@ -26,9 +26,7 @@ async def definition(connection: AsyncConnection, project: str, key: str) -> Def
     return Definition(**row) if row else None
 
 
-async def definitions(
-    connection: AsyncConnection, project: str, keys: Iterable[str]
-) -> dict[str, Definition]:
+async def definitions(connection: AsyncConnection, project: str, keys: Iterable[str]) -> dict[str, Definition]:
     """Those of these flags that exist and are not archived, by key."""
     query = sa.select(schema.flags).where(
         _flags.project == project, _flags.key.in_(list(keys)), _flags.archived_at.is_(None)
@@ -82,9 +80,7 @@ async def insert(connection: AsyncConnection, flag: Definition) -> None:
 async def update(connection: AsyncConnection, flag: Definition) -> None:
     """Replace a flag's definition."""
     await connection.execute(
-        schema.flags.update()
-        .where(_flags.project == flag.project, _flags.key == flag.key)
-        .values(**_columns(flag))
+        schema.flags.update().where(_flags.project == flag.project, _flags.key == flag.key).values(**_columns(flag))
     )
 
 

@@ -18,11 +18,7 @@ _TOKEN_COLUMNS = [column for column in _tokens if column.name != "hash"]
 
 async def key_by_hash(connection: AsyncConnection, digest: str) -> SdkKey | None:
     """The SDK key whose secret has this digest, even if revoked or expired."""
-    row = (
-        (await connection.execute(sa.select(*_KEY_COLUMNS).where(_keys.hash == digest)))
-        .mappings()
-        .one_or_none()
-    )
+    row = (await connection.execute(sa.select(*_KEY_COLUMNS).where(_keys.hash == digest))).mappings().one_or_none()
     return SdkKey(**row) if row else None
 
 
@@ -42,12 +38,7 @@ async def keys(
     limit: int | None = None,
 ) -> list[SdkKey]:
     """SDK keys of a project by id, from the one after ``after`` on. No ``environments`` means all."""
-    query = (
-        sa.select(*_KEY_COLUMNS)
-        .where(_keys.project == project, _keys.id > after)
-        .order_by(_keys.id)
-        .limit(limit)
-    )
+    query = sa.select(*_KEY_COLUMNS).where(_keys.project == project, _keys.id > after).order_by(_keys.id).limit(limit)
     if environments:
         query = query.where(_keys.environment.in_(environments))
     return [SdkKey(**row) for row in (await connection.execute(query)).mappings()]
@@ -79,9 +70,7 @@ async def token(connection: AsyncConnection, token_id: str) -> AdminToken | None
     return AdminToken(**row) if row else None
 
 
-async def tokens(
-    connection: AsyncConnection, *, after: str = "", limit: int | None = None
-) -> list[AdminToken]:
+async def tokens(connection: AsyncConnection, *, after: str = "", limit: int | None = None) -> list[AdminToken]:
     """Admin tokens by id, from the one after ``after`` on."""
     query = sa.select(*_TOKEN_COLUMNS).where(_tokens.id > after).order_by(_tokens.id).limit(limit)
     return [AdminToken(**row) for row in (await connection.execute(query)).mappings()]
@@ -98,9 +87,7 @@ async def delete_token(connection: AsyncConnection, token_id: str) -> None:
     await connection.execute(schema.admin_tokens.delete().where(_tokens.id == token_id))
 
 
-async def mark_used(
-    connection: AsyncConnection, keys: Mapping[str, datetime], tokens: Mapping[str, datetime]
-) -> None:
+async def mark_used(connection: AsyncConnection, keys: Mapping[str, datetime], tokens: Mapping[str, datetime]) -> None:
     """Write down when these keys and tokens (by id) were last used."""
     for table, used in ((schema.sdk_keys, keys), (schema.admin_tokens, tokens)):
         rows: list[dict[str, Any]] = [{"which": which, "at": at} for which, at in used.items()]

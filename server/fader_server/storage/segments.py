@@ -62,6 +62,4 @@ async def update(connection: AsyncConnection, segment: Segment) -> None:
 
 async def delete(connection: AsyncConnection, project: str, key: str) -> None:
     """Remove a segment."""
-    await connection.execute(
-        schema.segments.delete().where(_segments.project == project, _segments.key == key)
-    )
+    await connection.execute(schema.segments.delete().where(_segments.project == project, _segments.key == key))

@@ -112,9 +112,7 @@ class Store:
             segments={segment.key: sdk_segment(segment_document(segment)) for segment in members},
         )
 
-    async def changes_after(
-        self, project: str, environment: str, revision: int, limit: int
-    ) -> list[model.Change]:
+    async def changes_after(self, project: str, environment: str, revision: int, limit: int) -> list[model.Change]:
         """What follows ``revision``, one change per revision, in order and without gaps.
 
         Args:

@@ -121,9 +121,7 @@ async def of_flag(
             sa.func.sum(_usage.count).label("total"),
             sa.func.max(_usage.last_at).label("last_at"),
         )
-        .where(
-            _usage.project == project, _usage.flag == flag, _usage.hour >= since, _usage.variant != UNKNOWN
-        )
+        .where(_usage.project == project, _usage.flag == flag, _usage.hour >= since, _usage.variant != UNKNOWN)
         .group_by(_usage.environment, _usage.variant)
         .order_by(_usage.environment, _usage.variant)
     )
@@ -151,6 +149,4 @@ async def last_evaluated(
 async def prune(connection: AsyncConnection, now: datetime) -> None:
     """Forget what is older than what is kept."""
     await connection.execute(schema.usage.delete().where(_usage.hour < now - COUNTS_KEPT))
-    await connection.execute(
-        schema.usage_reports.delete().where(_reports.received_at < now - REPORTS_REMEMBERED)
-    )
+    await connection.execute(schema.usage_reports.delete().where(_reports.received_at < now - REPORTS_REMEMBERED))

@@ -22,9 +22,7 @@ _JUST_ON = SwitchOn()
 FlagTarget: TypeAlias = NamedDependency[Target]
 
 
-def _write(
-    operation_id: str, summary: str, *, body: type[Struct] | None = None, status: int = 200
-) -> dict[str, Any]:
+def _write(operation_id: str, summary: str, *, body: type[Struct] | None = None, status: int = 200) -> dict[str, Any]:
     """All of these are for editors, touch one environment, and can meet an archived flag."""
     return operation(
         operation_id,

@@ -32,9 +32,7 @@ async def list_keys(
     after = position_of(cursor)
     async with admin.store.read() as connection:
         await existing_project(connection, project)
-        found = await keys.keys(
-            connection, project, environments=principal.environments, after=after, limit=limit + 1
-        )
+        found = await keys.keys(connection, project, environments=principal.environments, after=after, limit=limit + 1)
     return page_of([key_view(key) for key in found], limit, lambda key: key.id)
 
 
@@ -52,9 +50,7 @@ async def list_keys(
 )
 async def create_key(admin: Admin, principal: Principal, project: InPath, data: JSONBody[IssueKey]) -> NewKey:
     refuse_environment(principal, data.environment)
-    return new_key_view(
-        await admin.credentials.issue_key(project, data.environment, data.name, data.expires_at)
-    )
+    return new_key_view(await admin.credentials.issue_key(project, data.environment, data.name, data.expires_at))
 
 
 @delete(
@@ -69,9 +65,7 @@ async def create_key(admin: Admin, principal: Principal, project: InPath, data: 
     ),
 )
 async def revoke_key(admin: Admin, principal: Principal, project: InPath, key: InPath) -> None:
-    await admin.credentials.revoke_key(
-        project, key, lambda found: refuse_environment(principal, found.environment)
-    )
+    await admin.credentials.revoke_key(project, key, lambda found: refuse_environment(principal, found.environment))
 
 
 @get("/tokens", **operation("list_tokens", "List admin tokens", role="admin", scope="whole server"))
@@ -105,9 +99,7 @@ async def create_token(admin: Admin, data: JSONBody[IssueToken]) -> NewToken:
 
 @delete(
     "/tokens/{token:str}",
-    **operation(
-        "delete_token", "Delete an admin token", role="admin", scope="whole server", status=204, errors=(404,)
-    ),
+    **operation("delete_token", "Delete an admin token", role="admin", scope="whole server", status=204, errors=(404,)),
 )
 async def delete_token(admin: Admin, token: InPath) -> None:
     await admin.credentials.delete_token(token)

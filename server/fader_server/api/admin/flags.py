@@ -36,18 +36,14 @@ async def list_flags(
     principal: Principal,
     project: InPath,
     archived: Annotated[bool, QueryParameter(description="The archived ones instead of the others.")] = False,
-    search: Annotated[
-        str, QueryParameter(description="What occurs in the key, the description or the owner.")
-    ] = "",
+    search: Annotated[str, QueryParameter(description="What occurs in the key, the description or the owner.")] = "",
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[FlagView]:
     after = position_of(cursor)
     async with admin.store.read() as connection:
         await existing_project(connection, project)
-        found = await flags.page(
-            connection, project, archived=archived, search=search, after=after, limit=limit + 1
-        )
+        found = await flags.page(connection, project, archived=archived, search=search, after=after, limit=limit + 1)
         states = await flag_states(connection, project, found)
     return page_of([flag_view(state, principal) for state in states], limit, lambda flag: flag.key)
 
@@ -185,9 +181,7 @@ async def flag_usage(
     project: InPath,
     flag: InPath,
     environment: Annotated[str | None, QueryParameter(description="Only in this one.")] = None,
-    hours: Annotated[
-        int, QueryParameter(ge=1, le=_LONGEST_HOURS, description="Back to so many hours ago.")
-    ] = 24,
+    hours: Annotated[int, QueryParameter(ge=1, le=_LONGEST_HOURS, description="Back to so many hours ago.")] = 24,
 ) -> FlagUsage:
     if environment is not None:
         refuse_environment(principal, environment)

@@ -40,9 +40,7 @@ async def list_changes(
     cursor: Cursor = None,
 ) -> Page[Change]:
     if flag is not None and segment is not None:
-        raise Invalid.of(
-            [FieldError("segment", "a change is of a flag or of a segment", "Leave one of them out.")]
-        )
+        raise Invalid.of([FieldError("segment", "a change is of a flag or of a segment", "Leave one of them out.")])
     if environment is not None:
         refuse_environment(principal, environment)
     before = _number(position_of(cursor), "cursor") if cursor is not None else None
@@ -64,18 +62,14 @@ async def list_changes(
 @get(
     "/changes/stream",
     media_type="text/event-stream",
-    **operation(
-        "stream_changes", "Follow changes as they happen", role="viewer", scope="server", errors=(404,)
-    ),
+    **operation("stream_changes", "Follow changes as they happen", role="viewer", scope="server", errors=(404,)),
 )
 async def stream_changes(
     request: Request[str, AdminPrincipal, Any],
     admin: Admin,
     principal: Principal,
     project: Annotated[str | None, QueryParameter(description="Only in this one.")] = None,
-    environment: Annotated[
-        str | None, QueryParameter(description="Only in environments of this name.")
-    ] = None,
+    environment: Annotated[str | None, QueryParameter(description="Only in environments of this name.")] = None,
 ) -> Stream:
     if project is not None:
         refuse_project(principal, project)

@@ -33,9 +33,7 @@ async def whoami(principal: Principal) -> Identity:
 
 
 @get("/projects", **operation("list_projects", "List projects", role="viewer", scope="server"))
-async def list_projects(
-    admin: Admin, principal: Principal, limit: Limit = 100, cursor: Cursor = None
-) -> Page[Project]:
+async def list_projects(admin: Admin, principal: Principal, limit: Limit = 100, cursor: Cursor = None) -> Page[Project]:
     async with admin.store.read() as connection:
         found = await environments.projects(connection, position_of(cursor))
     visible = [project for project in found if principal.may_enter_project(project.key)]
@@ -99,9 +97,7 @@ async def describe_project(
         errors=(404, 409),
     ),
 )
-async def delete_project(
-    admin: Admin, principal: Principal, project: InPath, reason: ReasonParameter = ""
-) -> None:
+async def delete_project(admin: Admin, principal: Principal, project: InPath, reason: ReasonParameter = "") -> None:
     await admin.projects.delete(project, intent(principal, reason))
 
 
@@ -135,9 +131,7 @@ async def list_environments(
 async def create_environment(
     admin: Admin, principal: Principal, project: InPath, data: JSONBody[CreateEnvironment]
 ) -> Environment:
-    return environment_view(
-        await admin.projects.create_environment(project, data.key, intent(principal, data.reason))
-    )
+    return environment_view(await admin.projects.create_environment(project, data.key, intent(principal, data.reason)))
 
 
 @get(

@@ -6,7 +6,7 @@ into it.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,9 +23,7 @@ Key = Annotated[
         extra_json_schema={"extra": {"pattern": KEY_FORM}},
     ),
 ]
-Reason = Annotated[
-    str, Meta(description="Why, for the history.", extra_json_schema={"extra": {"max_length": 1000}})
-]
+Reason = Annotated[str, Meta(description="Why, for the history.", extra_json_schema={"extra": {"max_length": 1000}})]
 Percentage = Annotated[
     float,
     Meta(
@@ -232,10 +230,13 @@ class IssueToken(Body, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    projects: tuple[Key, ...] = ()
-    environments: tuple[Key, ...] = ()
+    projects: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
     expires_at: datetime | None = None
 
+
+OPTIONAL_BODIES: Final = (Why, SwitchOn)
+"""A request without any body means the same as one with an empty document."""
 
 _ModelT = TypeVar("_ModelT")
 

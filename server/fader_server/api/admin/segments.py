@@ -30,9 +30,7 @@ hold."""
 
 
 @get("/", **operation("list_segments", "List segments", role="viewer", scope="project", errors=(404,)))
-async def list_segments(
-    admin: Admin, project: InPath, limit: Limit = 100, cursor: Cursor = None
-) -> Page[SegmentView]:
+async def list_segments(admin: Admin, project: InPath, limit: Limit = 100, cursor: Cursor = None) -> Page[SegmentView]:
     after = position_of(cursor)
     async with admin.store.read() as connection:
         await existing_project(connection, project)

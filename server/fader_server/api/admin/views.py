@@ -224,9 +224,7 @@ def _flag_config(state: ConfigurationState) -> FlagConfig:
 
 def written_view(written: Written, principal: AdminPrincipal) -> FlagWritten:
     """A command's outcome as this principal may see it."""
-    return FlagWritten(
-        flag_view(written.flag, principal), written.environment, written.revision, written.changed
-    )
+    return FlagWritten(flag_view(written.flag, principal), written.environment, written.revision, written.changed)
 
 
 def environment_view(state: EnvironmentState) -> Environment:

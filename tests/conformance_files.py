@@ -1,7 +1,7 @@
 """Where the suites that others wrote are found: ``../shared/conformance`` beside the checkout.
 
-They are not part of this repository. Without them the tests that need them are skipped, with the reason; where ``CI``
-is ``true`` they must be there.
+They are not part of this repository. Without them the tests that need them are skipped, with the reason;
+where ``CI`` is ``true`` they must be there.
 """
 
 import json
@@ -15,7 +15,8 @@ _SUITES = Path(__file__).resolve().parents[2] / "shared" / "conformance"
 
 
 def conformance_path(suite: str) -> Path:
-    """The directory or file of one suite. Skips the calling test, or the whole module at import, without it."""
+    """The directory or file of one suite. Skips the calling test, or the whole module at import, without
+    it."""
     path = _SUITES / suite
     if path.exists():
         return path

@@ -7,13 +7,8 @@ from typing import Final
 from msgspec import Struct
 
 from fader import model
-from fader_server.unleash.constraints import (
-    NEVER,
-    as_text,
-    parse_number,
-    readable_networks,
-    translate_constraint,
-)
+from fader.operators.numbers import number
+from fader_server.unleash.constraints import NEVER, as_text, readable_values, translate_constraint
 from fader_server.unleash.contexts import RESERVED, rollout_by
 from fader_server.unleash.model import Strategy
 from fader_server.unleash.notes import Notebook
@@ -62,14 +57,12 @@ def admission(strategy: Strategy, segment_keys: Mapping[int, str], notebook: Not
     )
     segments: list[str] = []
     missing: list[model.Constraint] = []
-    for position, number in enumerate(strategy.segments or ()):
-        if number in segment_keys:
-            segments.append(segment_keys[number])
+    for position, wanted in enumerate(strategy.segments or ()):
+        if wanted in segment_keys:
+            segments.append(segment_keys[wanted])
         else:
             missing = [NEVER]
-            notebook.at("segments").at(position).write(
-                f"There is no segment {number}, so the rule lets nobody in."
-            )
+            notebook.at("segments").at(position).write(f"There is no segment {wanted}, so the rule lets nobody in.")
     return Admission((*own.constraints, *missing, *constraints), tuple(segments), own.rollout)
 
 
@@ -82,7 +75,7 @@ def _user_with_id(parameters: Parameters, _notebook: Notebook) -> Admission:
 
 
 def _remote_address(parameters: Parameters, notebook: Notebook) -> Admission:
-    networks = readable_networks(_listed(parameters, "IPs"), notebook.at("IPs"))
+    networks = readable_values("in_cidr", _listed(parameters, "IPs"), notebook.at("IPs"))
     if not networks:
         return Admission(constraints=(NEVER,))
     constraint = model.Constraint(attribute=model.REMOTE_ADDRESS, operator="in_cidr", values=networks)
@@ -91,7 +84,7 @@ def _remote_address(parameters: Parameters, notebook: Notebook) -> Admission:
 
 def _application_hostname(parameters: Parameters, notebook: Notebook) -> Admission:
     notebook.write(
-        f"The machine's name is not known by itself here: pass it, in lower case, as the attribute {HOST_NAME!r}."
+        f"Fader does not find out the machine's name by itself: pass it, in lower case, as the attribute {HOST_NAME!r}."
     )
     names = tuple(name.lower() for name in _listed(parameters, "hostNames"))
     return Admission(constraints=(_one_of(HOST_NAME, names),))
@@ -132,17 +125,19 @@ _KINDS: Final[dict[str, Callable[[Parameters, Notebook], Admission]]] = {
 
 def _sticky(parameters: Parameters, share: str, by: str, notebook: Notebook) -> Admission:
     percentage = _whole_percent(parameters.get(share, ""), notebook.at(share))
-    return Admission(rollout=model.Rollout(percentage=percentage, by=by, salt=parameters.get("groupId", "")))
+    salt = parameters.get("groupId", "")
+    if '"' in salt:
+        notebook.at("groupId").write("Unleash's engines disagree about quotation marks: with some, the flag is off.")
+    return Admission(rollout=model.Rollout(percentage=percentage, by=by, salt=salt))
 
 
 def _whole_percent(text: str, notebook: Notebook) -> float:
-    """The percentage, rounded down to a whole one between 0 and 100: nobody is let in whom any engine
-    keeps out."""
-    number = parse_number(text.strip())
-    if number is None:
+    """The percentage, rounded down to a whole one between 0 and 100: Unleash's have no finer steps."""
+    read = number(text.strip())
+    if read is None:
         notebook.write(f"{text!r} is not a percentage, so the rollout lets nobody in.")
         return 0.0
-    whole = min(max(math.floor(number), 0), 100)
+    whole = min(max(math.floor(read), 0), 100)
     if str(whole) != text:
         notebook.write(f"Unleash's engines disagree about the percentage {text!r}; it is taken as {whole}.")
     return float(whole)

@@ -58,14 +58,11 @@ def translate(state: State) -> Translation:
     differently from one another, one answer is chosen, and noted.
     """
     segment_keys = _segment_keys(state.segments)
-    segments = {
-        segment_keys[number]: _segment(s, segment_keys[number]) for number, s in state.segments.items()
-    }
+    segments = {segment_keys[number]: _segment(s, segment_keys[number]) for number, s in state.segments.items()}
     notebooks = {name: Notebook() for name in state.features}
     named = {name: variant_set(feature, notebooks[name]) for name, feature in state.features.items()}
     flags = {
-        name: _flag(feature, state, segment_keys, named, notebooks[name])
-        for name, feature in state.features.items()
+        name: _flag(feature, state, segment_keys, named, notebooks[name]) for name, feature in state.features.items()
     }
     return Translation(flags, segments)
 
@@ -78,9 +75,7 @@ def _flag(
     notebook: Notebook,
 ) -> TranslatedFlag:
     if not _KEY.fullmatch(feature.name):
-        notebook.at("name").write(
-            "The name has characters that a flag's key may not have when it is written."
-        )
+        notebook.at("name").write("The name has characters that a flag's key may not have when it is written.")
     own = named[feature.name]
     rules = [
         rule
@@ -96,8 +91,7 @@ def _flag(
             prerequisites.append(prerequisite)
         else:
             rules = [
-                replace(rule, constraints=(NEVER, *rule.constraints))
-                for rule in rules or [model.Rule(id="never")]
+                replace(rule, constraints=(NEVER, *rule.constraints)) for rule in rules or [model.Rule(id="never")]
             ]
     flag = model.Flag(
         key=feature.name,
@@ -138,9 +132,7 @@ def _rules(
         listed, overrides = notebook.at("variants"), _overrides(shared)
         served = serving(shared, (shared[0].stickiness if shared else None) or "", "", named, listed)
     others: tuple[model.Constraint, ...] = ()
-    tests: list[tuple[Variant, tuple[model.Constraint, ...]]] = [
-        (variant, (test,)) for variant, test in overrides
-    ]
+    tests: list[tuple[Variant, tuple[model.Constraint, ...]]] = [(variant, (test,)) for variant, test in overrides]
     if admitted.may_draw:
         # Whom one rule's draw keeps out must not be drawn again by the next rule of the same strategy.
         tests, others = _disjoint(overrides), tuple(_inverse(test) for _, test in overrides)
@@ -172,9 +164,7 @@ def _rule(
 
 def _overrides(variants: Sequence[Variant]) -> list[tuple[Variant, model.Constraint]]:
     """Every override, in order, with the variant that it gives and the test of whom it gives it to."""
-    return [
-        (variant, _override_test(override)) for variant in variants for override in variant.overrides or ()
-    ]
+    return [(variant, _override_test(override)) for variant in variants for override in variant.overrides or ()]
 
 
 def _override_test(override: Override) -> model.Constraint:
@@ -206,9 +196,7 @@ def _prerequisite(
     enabled = dependency.enabled is not False
     parent = state.features.get(dependency.feature)
     if parent is None:
-        notebook.at("feature").write(
-            f"There is no feature {dependency.feature!r}, so the flag is off for everyone."
-        )
+        notebook.at("feature").write(f"There is no feature {dependency.feature!r}, so the flag is off for everyone.")
         return model.Prerequisite(flag=dependency.feature, enabled=enabled)
     if parent.dependencies:
         notebook.at("feature").write(
@@ -221,13 +209,9 @@ def _prerequisite(
     if not enabled:
         notebook.at("variants").write("The variants of a feature that is to be off are left out.")
         return model.Prerequisite(flag=dependency.feature, enabled=False)
-    names = tuple(
-        name for wanted in dependency.variants for name in named[dependency.feature].names_for(wanted)
-    )
+    names = tuple(name for wanted in dependency.variants for name in named[dependency.feature].names_for(wanted))
     if not names:
-        notebook.at("variants").write(
-            f"{dependency.feature!r} has none of these variants: the rules let nobody in."
-        )
+        notebook.at("variants").write(f"{dependency.feature!r} has none of these variants: the rules let nobody in.")
         return None
     return model.Prerequisite(flag=dependency.feature, variants=names)
 

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from fader import model
-from fader_server.unleash.constraints import as_text, parse_number
+from fader.operators.numbers import number
+from fader_server.unleash.constraints import as_text
 from fader_server.unleash.contexts import rollout_by
 from fader_server.unleash.model import Feature, Payload, Variant
 from fader_server.unleash.notes import Notebook
@@ -80,9 +81,7 @@ def variant_set(feature: Feature, notebook: Notebook) -> VariantSet:
         types |= {value_type} if value_type is not None else set()
         name = _free_name(variant.name, found)
         if name != variant.name:
-            place.at("name").write(
-                f"Another variant is called {variant.name!r} too, so this one is {name!r}."
-            )
+            place.at("name").write(f"Another variant is called {variant.name!r} too, so this one is {name!r}.")
         found[name] = (original, value)
     if not found:
         return VariantSet("boolean", (), {}, model.ON, model.OFF)
@@ -100,9 +99,7 @@ def variant_set(feature: Feature, notebook: Notebook) -> VariantSet:
     )
 
 
-def serving(
-    variants: Sequence[Variant], stickiness: str, salt: str, named: VariantSet, notebook: Notebook
-) -> Serving:
+def serving(variants: Sequence[Variant], stickiness: str, salt: str, named: VariantSet, notebook: Notebook) -> Serving:
     """How variants are shared out among those whom a strategy lets in.
 
     Args:
@@ -128,9 +125,9 @@ def serving(
 def _all_variants(feature: Feature, notebook: Notebook) -> Iterable[tuple[Variant, Notebook]]:
     for position, variant in enumerate(feature.variants or ()):
         yield variant, notebook.at("variants").at(position)
-    for number, strategy in enumerate(feature.strategies or ()):
+    for place, strategy in enumerate(feature.strategies or ()):
         for position, variant in enumerate(strategy.variants or ()):
-            yield variant, notebook.at("strategies").at(number).at("variants").at(position)
+            yield variant, notebook.at("strategies").at(place).at("variants").at(position)
 
 
 def _may_give_nothing(feature: Feature) -> bool:
@@ -142,10 +139,10 @@ def _may_give_nothing(feature: Feature) -> bool:
 
 
 def _free_name(wanted: str, taken: Iterable[str]) -> str:
-    names, name, number = set(taken), wanted, 1
+    names, name, copies = set(taken), wanted, 1
     while name in names:
-        number += 1
-        name = f"{wanted}-{number}"
+        copies += 1
+        name = f"{wanted}-{copies}"
     return name
 
 
@@ -161,8 +158,8 @@ def _value(payload: Payload | None, notebook: Notebook) -> tuple[Any, model.Valu
     text = as_text(payload.value)
     value_type = _VALUE_TYPES.get(payload.type)
     match value_type:
-        case "number" if (number := parse_number(text)) is not None:
-            return number, value_type
+        case "number" if (read := number(text)) is not None:
+            return read, value_type
         case "object":
             try:
                 return msgspec.json.decode(text), value_type

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -56,13 +57,7 @@ class DiskCache:
             CacheError: There is one, but it cannot be used.
         """
         try:
-            with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_size > _LARGEST_FILE:
-                    raise CacheError("it is larger than any snapshot")
-                if hasattr(os, "geteuid") and status.st_uid not in {os.geteuid(), 0}:
-                    raise CacheError("it belongs to another user")
-                content = file.read()
+            content = self._read(_LARGEST_FILE)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -100,9 +95,8 @@ class DiskCache:
     def _has_later(self, snapshot: Snapshot) -> bool:
         """Whether the file holds a later revision of the same epoch, and holds it in good order."""
         try:
-            with self.path.open("rb") as file:
-                header = _read_header(file.read(_LARGEST_HEADER))
-        except FileNotFoundError:
+            header = _read_header(self._read(_LARGEST_HEADER))
+        except (FileNotFoundError, CacheError):
             return False
         if header is None or header.epoch != snapshot.epoch or header.revision <= snapshot.revision:
             return False
@@ -110,6 +104,17 @@ class DiskCache:
             return self.load() is not None
         except CacheError:
             return False
+
+    def _read(self, most: int) -> bytes:
+        # Whatever has been put in its place, it must not hold up the application: a pipe would, without O_NONBLOCK.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(self.path, flags), "rb") as file:  # noqa: PTH123 (flags are needed)
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+                raise CacheError("it is no file of ours")
+            if hasattr(os, "geteuid") and status.st_uid not in {os.geteuid(), 0}:
+                raise CacheError("it belongs to another user")
+            return file.read(most)
 
     def _replace(self, *parts: bytes) -> None:
         temporary = self.path.with_name(f"{self.path.name}.{os.urandom(8).hex()}.tmp")

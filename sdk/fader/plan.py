@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fader.backoff import Backoff, half_jitter, spread
 from fader.config import Timing
+from fader.status import LOST
 
 _BLOCKED_LIMIT = 3
 """Streams in a row that must fail to get through before polling takes over: one may be bad luck."""
@@ -42,7 +43,7 @@ class Outcome(NamedTuple):
     """How long the server asked to wait, in seconds."""
     lived: float = 0.0
     """How long the stream stood, in seconds."""
-    phase: str = "lost"
+    phase: str = LOST
     """What a line in the log is for: the next is written only when this changes."""
 
 

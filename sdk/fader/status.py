@@ -2,10 +2,18 @@
 
 import logging
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 logger = logging.getLogger("fader")
+
+
+LOST: Final = "lost"
+"""The kind of trouble that comes and goes with the network."""
+
+
+_MOST_COMPLAINTS: Final = 50
 
 
 class State(StrEnum):
@@ -47,7 +55,9 @@ class Journal:
     def __init__(self, subject: str) -> None:
         self._subject = subject
         self._phase = ""
+        self._faltered = False
         self._noted: set[str] = set()
+        self._complaints: set[str] = set()
         self.transport: str | None = None
         """How flags are followed at present; ``None`` while they are not."""
         self.last_error: str | None = None
@@ -55,6 +65,7 @@ class Journal:
     def following(self, transport: str, revision: int | None) -> None:
         """Flags come in and are up to date."""
         self.transport = transport
+        self._faltered = False
         if self._phase != transport:
             self._phase = transport
             logger.info("following %s by %s, at revision %s", self._subject, transport, revision)
@@ -65,11 +76,17 @@ class Journal:
 
     def trouble(self, kind: str, detail: str) -> None:
         """Flags cannot be followed. ``kind`` decides whether that is news, ``detail`` is for people."""
-        self.transport = None
+        followed, self.transport = self.transport, None
         self.last_error = detail
+        if kind == LOST and followed is not None and not self._faltered:
+            # Load balancers cut idle streams all day. It is worth a line only if the next attempt fails as well.
+            self._faltered = True
+            return
         if self._phase != kind:
             self._phase = kind
-            logger.warning("cannot follow %s (%s); answering from what is known, and trying again", self._subject, detail)
+            logger.warning(
+                "cannot follow %s (%s); answering from what is known, and trying again", self._subject, detail
+            )
 
     def note(self, kind: str, detail: str) -> None:
         """Something beside the flags went wrong. It is said again only after it was ``mended``."""
@@ -77,6 +94,16 @@ class Journal:
         if kind not in self._noted:
             self._noted.add(kind)
             logger.warning("%s", detail)
+
+    def complain(self, cause: str, detail: str) -> None:
+        """The application asked for something that cannot be. It is said once for each cause, of which some are kept."""
+        if cause in self._complaints or len(self._complaints) > _MOST_COMPLAINTS:
+            return
+        self._complaints.add(cause)
+        if len(self._complaints) <= _MOST_COMPLAINTS:
+            logger.warning("%s", detail)
+        else:
+            logger.warning("there are more flags that are asked for in vain; they are not logged")
 
     def mended(self, kind: str) -> None:
         """What was noted works."""

@@ -23,6 +23,7 @@ from fader.transport import Failure, Transport, describe
 _REFUSALS: Final = frozenset({401, 403, 404, 405})
 _NOT_THIS_KEY: Final = frozenset({401, 403})
 _NO_STREAMS: Final = frozenset({406, 415, 501})
+_GLANCE: Final = 0.002
 _LONGEST_NAP: Final = 60.0
 _SETTLED_AFTER: Final = 0.25
 """A resumed stream says nothing if nothing has changed. After this many seconds of that, nothing has."""
@@ -71,9 +72,7 @@ class Synchronizer:
         journal: Whom to tell how it goes.
     """
 
-    def __init__(
-        self, settings: Settings, timing: Timing, instance: str, follower: Follower, journal: Journal
-    ) -> None:
+    def __init__(self, settings: Settings, timing: Timing, instance: str, follower: Follower, journal: Journal) -> None:
         self._settings = settings
         self._timing = timing
         self._instance = instance
@@ -99,18 +98,24 @@ class Synchronizer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread: at once if it waits, and in any case stop waiting for it after ``timing.close`` seconds."""
+        """Tell the thread to end: at once if it waits, and after a last round of chores. ``ended`` waits for it."""
         self._stop_by = time.monotonic() + self._timing.close
         self._stopping = True
         self._wake.put(None)
         if self._transport is not None:
             self._transport.stop_listening()
-        # Not a join: it would hold up all greenlets where the thread is a real one and the caller is not.
-        while self._thread.is_alive() and threading.current_thread() is not self._thread:
-            if time.monotonic() >= self._stop_by:
-                break
-            time.sleep(0.002)
-        if self._transport is not None and threading.current_thread() is not self._thread:
+
+    def ended(self) -> None:
+        """Wait until the thread has ended, at most until ``timing.close`` seconds after it was told to.
+
+        What keeps it longer is a connection that is being made; it then ends by itself when that comes to something.
+        """
+        if threading.current_thread() is self._thread:
+            return  # a listener closes its client
+        # Not a join: where the thread is a real one and the caller a greenlet, it would hold up all other greenlets.
+        while self._thread.is_alive() and time.monotonic() < self._stop_by:
+            time.sleep(_GLANCE)
+        if self._transport is not None:
             self._transport.close()
 
     def abandon(self) -> None:

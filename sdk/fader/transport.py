@@ -105,9 +105,7 @@ class Transport:
         if version is not None:
             headers["Last-Event-ID"] = version
         url = f"{self._settings.url}/sdk/v1/stream"
-        return Stream(
-            self._listening, self._listening.exchange("GET", url, headers, within=self._timing.first_byte)
-        )
+        return Stream(self._listening, self._listening.exchange("GET", url, headers, within=self._timing.first_byte))
 
     def snapshot(self, version: str | None) -> Answer:
         """Ask for the snapshot, unless it still is ``version``."""

@@ -162,5 +162,3 @@ def _copy(counts: Counts) -> dict[str, dict[str, int]]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-

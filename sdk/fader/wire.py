@@ -49,6 +49,7 @@ class Wire:
         self.deadline = 0.0
         self.chores = chores
         self._connect = connect
+        self._head_within = 0.0
         self._cut = False
         self._pools = _pools(self, proxy, context)
         self._socket: Any = None
@@ -64,7 +65,7 @@ class Wire:
             method: The HTTP method.
             url: Where to.
             headers: The request's headers.
-            within: Seconds until the head must be complete, on top of what connecting may take.
+            within: Seconds from the request to the head's end. Connecting has its own limit.
             body: What to send.
 
         Returns:
@@ -74,7 +75,7 @@ class Wire:
             TimeoutError: The server was reached, but did not answer in time.
             Exception: Another of ``Failure``.
         """
-        self.deadline = time.monotonic() + self._connect + within
+        self._head_within = within
         try:
             return self._pools.request(
                 method,
@@ -134,8 +135,9 @@ class Wire:
         self._cut = True
         for inherited in (self._socket, self._handle):
             # Closing the descriptor alone says nothing on the wire: no TLS farewell, no FIN while the parent lives.
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                os.close(inherited.detach())
+            with contextlib.suppress(OSError, ValueError):
+                if inherited is not None:
+                    os.close(inherited.detach())
 
     def connected(self, connection: urllib3.connection.HTTPConnection, sock: socket.socket) -> None:
         """Called by a connection as soon as there is a socket, before TLS."""
@@ -149,8 +151,9 @@ class Wire:
             self.cut()
 
     def reading(self, sock: Any) -> None:
-        """Called when an answer is awaited, with the socket that it comes from, TLS included."""
+        """Called when a request has been sent, with the socket that its answer comes from, TLS included."""
         self._socket = sock
+        self.deadline = time.monotonic() + self._head_within
 
     def wait(self, sock: Any) -> None:
         """Wait until there is something to read, doing chores meanwhile.
@@ -194,7 +197,7 @@ class _PatientReads(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._wire.wait(self._sock)
-        return self._raw.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
@@ -207,7 +210,7 @@ class _PatientAnswer(http.client.HTTPResponse):
     def __init__(self, wire: Wire, sock: Any, *args: Any, **named: Any) -> None:
         super().__init__(sock, *args, **named)
         wire.reading(sock)
-        raw = self.fp.detach()  # type: ignore[attr-defined]
+        raw = self.fp.detach()
         self.fp = io.BufferedReader(_PatientReads(raw, sock, wire), 1 << 16)
 
 

@@ -1,0 +1,378 @@
+"""The client: what applications call. Evaluation is here and costs nothing; everything else happens elsewhere."""
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from fader import forking
+from fader.answers import answer, broken, fits
+from fader.config import Settings, Timing, settings
+from fader.context import EvaluationContext
+from fader.counters import UsageCounters
+from fader.evaluation import ErrorCode, EvaluationDetails
+from fader.holder import FlagHolder, Listener
+from fader.overrides import Layer, Override
+from fader.snapshot import FlagSet
+from fader.status import Journal, State, Status, logger
+
+if TYPE_CHECKING:
+    from fader.session import Session
+
+Anyone: TypeAlias = EvaluationContext | str | int | UUID | None
+"""Whom a flag is evaluated for: a ``Context``, a bare user id, or nobody in particular."""
+
+_NO_ANSWER: Final = frozenset(ErrorCode) - {ErrorCode.TYPE_MISMATCH}
+"""Errors after which it is not even known whether the flag is on."""
+_GLANCE = 0.005
+"""Seconds between looks at whether the flags have come. Looking works under every kind of threads and greenlets."""
+
+
+class Client:
+    """Evaluates flags, and follows the server that decides what they are.
+
+    Creating a client returns at once, whether or not the server can be reached. Until it has been heard, flags come
+    from the copy that the last process left on disk, and failing that every evaluation gives its default. Evaluating
+    never waits, never does I/O and never raises. A client is for the lifetime of a process; it may be used by all
+    threads, and survives forks.
+
+    Every argument that is not given is read from the environment, from the variable named in brackets.
+
+    Args:
+        url: The server's address [``FADER_URL``, else ``http://127.0.0.1:8080``].
+        sdk_key: The key, which also names project and environment [``FADER_SDK_KEY``, or the name of a file that
+            holds it in ``FADER_SDK_KEY_FILE``, which is read again whenever it is needed]. Without one the client
+            stays offline.
+        app: The application's name, for rules and for people who look at connected clients [``FADER_APP``].
+        cache_dir: Where to keep the copy on disk; ``None`` or ``"off"`` for none
+            [``FADER_CACHE_DIR``, else the user's cache directory].
+        streaming: Whether to be told of changes at once, rather than to ask [``FADER_STREAMING``].
+        poll_interval: Seconds between questions where there is no streaming [``FADER_POLL_INTERVAL``, else 10].
+        usage: Whether to report how often each variant was served; only numbers are [``FADER_USAGE``].
+        offline: Whether to stay off the network [``FADER_OFFLINE``].
+        ca_file: File of the certificate authorities to trust instead of the system's [``FADER_CA_FILE``].
+
+    Raises:
+        ValueError: An argument makes no sense. (A variable that makes none is reported in the log.)
+
+    >>> client = Client(url="http://127.0.0.1:9", sdk_key="default:production.secret", cache_dir=None)
+    >>> client.is_enabled("new-checkout", "user-42")
+    False
+    >>> client.value("button-colour", "user-42", default="blue")
+    'blue'
+    >>> client.close()
+    """
+
+    _flags: FlagSet
+    _enabled: Mapping[str, Callable[[Any], bool]]
+    _settings: Settings | None
+    _session: "Session | None"
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        sdk_key: str | None = None,
+        app: str | None = None,
+        cache_dir: str | os.PathLike[str] | UnsetType | None = UNSET,
+        streaming: bool | None = None,
+        poll_interval: float | None = None,
+        usage: bool | None = None,
+        offline: bool | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        _timing: Timing | None = None,
+    ) -> None:
+        told = settings(
+            url=url,
+            sdk_key=sdk_key,
+            app=app,
+            cache_dir=cache_dir,
+            streaming=streaming,
+            poll_interval=poll_interval,
+            usage=usage,
+            offline=offline,
+            ca_file=ca_file,
+        )
+        self._prepare(_timing or Timing())
+        self._start(told)
+
+    def _prepare(self, timing: Timing) -> None:
+        """All of a client that needs no settings and starts nothing."""
+        self._timing = timing
+        self._settings = None
+        self._session = None
+        self._started = False
+        self._closed = False
+        self._pid = os.getpid()
+        self._life = threading.RLock()
+        self._usage = UsageCounters()
+        self._journal = Journal("the flag server")
+        self._holder = FlagHolder(self._publish, self._usage)
+        forking.register(self)
+
+    # --- evaluation -------------------------------------------------------------------------------------------
+
+    def is_enabled(self, key: str, context: Anyone = None, default: bool = False) -> bool:
+        """Whether a flag is on for somebody.
+
+        Args:
+            key: The flag's key.
+            context: Whom to evaluate it for: a ``Context``, a bare user id, or ``None`` for nobody in particular.
+            default: The answer where there is none: for an unknown flag, or before any flags have come.
+        """
+        # The fast path is one look-up in an attribute of this object and one call. Whatever goes wrong, from a flag
+        # that is not there to an object that raises when it is looked at, costs nothing until it happens.
+        try:
+            return self._enabled[key](context)
+        except Exception:  # noqa: BLE001 (never raises, whatever it is given)
+            details = self._details(key, context, default)
+            return default if details.error_code in _NO_ANSWER else details.enabled
+
+    def value(self, key: str, context: Anyone = None, default: Any = None) -> Any:
+        """The value of the variant that a flag serves somebody.
+
+        Args:
+            key: The flag's key.
+            context: Whom to evaluate it for: a ``Context``, a bare user id, or ``None`` for nobody in particular.
+            default: The answer where there is none. Its type is the type of the answer: a value of another type is
+                not given out (an integer will do for a float); any value will do for ``None``.
+        """
+        try:
+            outcome = self._flags.decide(key, context)
+            value = outcome.value
+            if value.__class__ is default.__class__ or fits(value, default):
+                outcome.counter[0] += 1
+                return default if value is None else value
+        except Exception:  # noqa: BLE001, S110 (never raises, whatever it is given)
+            pass
+        return self._details(key, context, default).value
+
+    def evaluate(self, key: str, context: Anyone = None, default: Any = None) -> EvaluationDetails[Any]:
+        """The value of the variant that a flag serves somebody, and how it came about.
+
+        Args:
+            key: The flag's key.
+            context: Whom to evaluate it for: a ``Context``, a bare user id, or ``None`` for nobody in particular.
+            default: As for ``value``.
+        """
+        return self._details(key, context, default)
+
+    def _details(self, key: Any, context: Any, default: Any) -> EvaluationDetails[Any]:
+        try:
+            self._ensure_started()
+            found = answer(self._flags, key, context, default)
+        except Exception as error:  # noqa: BLE001 (never raises, whatever it is given)
+            found = broken(self._flags, key, default, error)
+        if found.cause:
+            self._journal.complain(found.cause, found.details.error_message or "")
+        return found.details
+
+    def _publish(self, flags: FlagSet) -> None:
+        self._flags = flags
+        self._enabled = flags.enabled
+
+    # --- the flags' arrival -----------------------------------------------------------------------------------
+
+    def wait_until_ready(self, timeout: float = 10.0) -> bool:
+        """Wait until the server has sent or confirmed the flags. Evaluation does not need it; scripts may want it.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether the flags are the server's present ones. If not, evaluation answers from what is known. Without
+            a network to wait for (offline, in tests, closed) it returns at once, with whether there are any flags.
+        """
+        self._ensure_started()
+        deadline = time.monotonic() + timeout
+        while not self.ready:
+            session = self._session
+            if session is None or self._holder.isolated:
+                return self._holder.snapshot is not None or self._holder.isolated
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _GLANCE))
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has sent or confirmed the flags since this process began."""
+        session = self._session
+        return session is not None and session.confirmed
+
+    @property
+    def revision(self) -> int | None:
+        """The revision that is evaluated with, or ``None`` without flags."""
+        return self._holder.revision
+
+    @property
+    def status(self) -> Status:
+        """How far the answers can be trusted to be the present ones, and why not further."""
+        snapshot, journal = self._holder.snapshot, self._journal
+        session = self._session
+        if snapshot is None:
+            state = State.OFFLINE
+        elif session is not None and session.confirmed and journal.transport is not None:
+            state = State.READY
+        else:
+            state = State.STALE
+        return Status(
+            state=state,
+            revision=None if snapshot is None else snapshot.revision,
+            environment=None if snapshot is None else snapshot.environment,
+            transport=journal.transport,
+            last_error=journal.last_error,
+        )
+
+    def on_change(self, callback: Listener) -> Callable[[], None]:
+        """Be told when flags change.
+
+        Args:
+            callback: Called with the keys of all flags whose evaluation may have changed, after the change has taken
+                effect. It runs on the thread that receives the flags, which waits for it.
+
+        Returns:
+            A function that ends it.
+        """
+        self._ensure_started()
+        return self._holder.listen(callback)
+
+    def override(self, key: str | Mapping[str, Any], value: Any = True) -> Override:
+        """Give flags other values for a while, for everybody in this process. Meant for tests.
+
+        Args:
+            key: A flag's key, or several with their values.
+            value: Its value; a ``fader.model.Flag`` for one with rules; ``None`` for a flag that is not there.
+
+        Returns:
+            A context manager that is a decorator too.
+
+        >>> from fader.testing import InMemoryClient
+        >>> client = InMemoryClient({"new-checkout": False})
+        >>> with client.override("new-checkout", True):
+        ...     client.is_enabled("new-checkout")
+        True
+        >>> client.is_enabled("new-checkout")
+        False
+        """
+        wanted = dict(key) if isinstance(key, Mapping) else {key: value}
+        return Override(self._holder, Layer(wanted=wanted))
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Report usage a last time and end the connection, in two seconds at most. Flags go on to be evaluated.
+
+        It may be called more than once, and happens by itself when the interpreter exits.
+        """
+        session = self._begin_to_close()
+        if session is not None:
+            session.ended()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        status = self.status
+        return f"<{type(self).__name__} {status.state} at revision {status.revision}>"
+
+    def after_fork(self) -> None:
+        """In a forked child: start again, and leave everything of the parent's alone. Happens by itself."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        # Threads that do not exist here may have held the locks in the moment of the fork.
+        self._life = threading.RLock()
+        self._holder.renew_lock()
+        self._journal.ended()
+        session, told = self._session, self._settings
+        if session is not None and told is not None:
+            session.abandon()
+            self._session = self._new_session(told)
+
+    def _start(self, told: Settings) -> None:
+        # If another thread is at it this one has its answer from what there is; waiting is not for evaluation.
+        if not self._life.acquire(blocking=False):
+            return
+        try:
+            if not self._started and not self._closed:
+                self._begin(told)
+                self._started = True
+        finally:
+            self._life.release()
+
+    def _begin(self, told: Settings) -> None:
+        # All that a running client needs is imported here: on the application's thread, but not with ``fader``.
+        from fader.session import load_copy
+
+        self._settings = told
+        self._journal = Journal(told.url)
+        if told.app:
+            self._holder.use_app(told.app)
+        for problem in told.problems:
+            logger.warning("%s", problem)
+        load_copy(told, self._holder, self._journal)
+        if not told.offline:
+            forking.prepare_host()
+            self._session = self._new_session(told)
+
+    def _new_session(self, told: Settings) -> "Session":
+        from fader.session import Session
+
+        session = Session(told, self._timing, self._holder, self._usage, self._journal)
+        _running.add(self)
+        session.start()
+        return session
+
+    def _begin_to_close(self) -> "Session | None":
+        with self._life:
+            self._closed = True
+            session, self._session = self._session, None
+        if session is not None:
+            session.stop()
+        return session
+
+    def _ensure_started(self) -> None:
+        """Other clients than the default one are started when they are made."""
+        if self._pid != os.getpid():
+            self.after_fork()  # a fork that ran no hooks
+
+
+class DefaultClient(Client):
+    """A client that is told everything by the environment, and starts when it is first used."""
+
+    def __init__(self) -> None:
+        self._prepare(Timing())
+
+    def _ensure_started(self) -> None:
+        super()._ensure_started()
+        if not self._started and not self._holder.isolated:
+            self._start(settings())
+
+
+_running: "weakref.WeakSet[Client]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    # First tell all, then wait for all, so that the time limit is that of one.
+    sessions = [client._begin_to_close() for client in list(_running)]
+    for session in sessions:
+        if session is not None:
+            session.ended()
+
+
+# Runs before daemon threads are frozen, so that these can still send their last reports.
+atexit.register(_close_all)

@@ -1,0 +1,125 @@
+"""Everything of a client that belongs to one process: its thread with what the thread looks after, and its name.
+
+Imported when the first client starts, together with all that the thread will ever need: nothing may be imported on
+the thread itself, for a fork in that moment would leave the child with a held import lock.
+"""
+
+import os
+import time
+from typing import Final
+
+from fader.cache import CacheError, DiskCache
+from fader.config import Settings, Timing
+from fader.holder import FlagHolder
+from fader.model import Snapshot
+from fader.status import Journal
+from fader.synchronizer import Chore, Synchronizer
+from fader.transport import new_instance
+from fader.usage import Reporter, Usage
+
+_IDLE: Final = 60.0
+_AFTER_FAILURE: Final = 60.0  # seconds; a full disk is not hurried along
+
+
+class Session:
+    """A client's activity in this process.
+
+    Args:
+        settings: What the client was told.
+        timing: How patient to be.
+        holder: Where the flags go.
+        usage: Where the counts come from.
+        journal: Whom to tell how it goes.
+    """
+
+    def __init__(self, settings: Settings, timing: Timing, holder: FlagHolder, usage: Usage, journal: Journal) -> None:
+        self.pid = os.getpid()
+        instance = new_instance()
+        self._synchronizer = Synchronizer(settings, timing, instance, holder, journal)
+        chores: list[Chore] = []
+        if settings.cache_dir is not None:
+            cache = DiskCache(settings.cache_dir, settings.url, settings.sdk_key)
+            chores.append(CacheWriter(cache, holder, timing, journal))
+        if settings.usage:
+            chores.append(Reporter(usage, instance, settings.app, timing, self._synchronizer.report, journal))
+        self._chores = chores
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the server has confirmed the flags, or sent them, to this process."""
+        return self._synchronizer.confirmed
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._synchronizer.start(self._chores)
+
+    def stop(self) -> None:
+        """Begin to end everything, with a last report of usage."""
+        self._synchronizer.stop()
+
+    def ended(self) -> None:
+        """Wait for the end, in bounded time."""
+        self._synchronizer.ended()
+
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+        self._synchronizer.abandon()
+
+
+class CacheWriter:
+    """The chore of keeping the copy on disk up to date, some seconds behind.
+
+    Args:
+        cache: Where to write.
+        holder: What to write.
+        timing: How often.
+        journal: Whom to tell how it goes.
+    """
+
+    def __init__(self, cache: DiskCache, holder: FlagHolder, timing: Timing, journal: Journal) -> None:
+        self._cache = cache
+        self._holder = holder
+        self._pause = timing.cache_write
+        self._journal = journal
+        self._written: Snapshot | None = holder.snapshot
+        self._due = 0.0
+
+    def run_if_due(self, now: float) -> float:
+        """Write if there is something new, and the last time is long enough ago."""
+        if self._holder.snapshot is self._written:
+            return _IDLE  # what is new comes in on this same thread, which looks here afterwards
+        if now >= self._due:
+            pause = self._pause if self._write() else _AFTER_FAILURE
+            self._due = time.monotonic() + pause
+        return max(self._due - now, 0.0)
+
+    def finish(self, within: float) -> None:
+        """Write what has not been written yet. It is a local file, so ``within`` is not needed."""
+        del within
+        if self._holder.snapshot is not self._written:
+            self._write()
+
+    def _write(self) -> bool:
+        snapshot = self._holder.snapshot
+        try:
+            if snapshot is not None:
+                self._cache.store(snapshot)
+        except CacheError as error:
+            self._journal.note("cache", f"flags cannot be kept on disk ({error})")
+            return False
+        self._journal.mended("cache")
+        self._written = snapshot
+        return True
+
+
+def load_copy(settings: Settings, holder: FlagHolder, journal: Journal) -> None:
+    """Answer from the copy on disk, if there is a good one, until the server is heard."""
+    if settings.cache_dir is None:
+        return
+    try:
+        snapshot = DiskCache(settings.cache_dir, settings.url, settings.sdk_key).load()
+    except CacheError as error:
+        journal.note("copy", f"the copy of the flags on disk is of no use ({error})")
+        return
+    if snapshot is not None:
+        holder.receive(snapshot)

@@ -1,0 +1,62 @@
+"""One open stream, seen from the side that fills it."""
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import Final
+
+MOST_UNREAD: Final = 1_000
+"""Messages that may wait for one reader. Whoever falls behind further is cut off, and resumes by revision: nobody
+else waits, and no stuck reader holds memory without end."""
+
+
+class Ending(Enum):
+    """Why a stream ended."""
+
+    LEFT = "the client left"
+    TOO_SLOW = "the client read too slowly"
+    GOODBYE = "the server said goodbye"
+
+
+class Subscription:
+    """What is on its way to one client. Filled and read on one event loop.
+
+    Args:
+        key_id: The SDK key with which the stream was opened.
+        first: What to send first.
+    """
+
+    def __init__(self, key_id: str, first: bytes) -> None:
+        self.key_id = key_id
+        self.ending: Ending | None = None
+        self._unread: deque[bytes] = deque([first])
+        self._awake = asyncio.Event()
+        self._awake.set()
+
+    def put(self, message: bytes) -> None:
+        """Send a message after those that wait already."""
+        if self.ending is not None:
+            return
+        if len(self._unread) >= MOST_UNREAD:
+            self._unread.clear()
+            self.end(Ending.TOO_SLOW)
+            return
+        self._unread.append(message)
+        self._awake.set()
+
+    def end(self, ending: Ending) -> None:
+        """End the stream, after what waits has been read."""
+        if self.ending is None:
+            self.ending = ending
+        self._awake.set()
+
+    async def read(self) -> bytes | None:
+        """All that waits, as soon as there is something; ``None`` when the stream has ended."""
+        await self._awake.wait()
+        if not self._unread:
+            return None
+        messages = b"".join(self._unread)
+        self._unread.clear()
+        if self.ending is None:
+            self._awake.clear()
+        return messages

@@ -1,0 +1,107 @@
+"""The process: its socket, its signals, and an orderly end."""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+from litestar import Litestar
+
+from fader_server.app import create_app, create_asgi
+from fader_server.logs import logger
+from fader_server.settings import Settings, SettingsError
+
+_log = logger(__name__)
+
+_SHARE_FOR_GOODBYES = 0.2
+"""Of the time that a shutdown may take."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal ends it: the first one lets requests finish, a second one does not.
+
+    Raises:
+        SettingsError: if it cannot start.
+    """
+    listening = _bind(settings)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        create_asgi(app),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds * (1 - _SHARE_FOR_GOODBYES))),
+    )
+    server = _Server(config, app, settings, listening)
+    try:
+        server.run(sockets=[listening])
+    finally:
+        listening.close()
+    if server.failure is not None:
+        raise server.failure
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise SettingsError(
+            (
+                f"FADER_HOST and FADER_PORT: cannot listen on {settings.host}:{settings.port} "
+                f"({error.strerror or error}); choose another port, for instance FADER_PORT=8081",
+            )
+        ) from None
+    listening.listen(4096)
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Says goodbye to streams before it waits for them, and takes signals as an order to end, not as a failure."""
+
+    def __init__(self, config: uvicorn.Config, app: Litestar, settings: Settings, listening: socket.socket) -> None:
+        super().__init__(config)
+        self._app = app
+        self._settings = settings
+        self._listening = listening
+        self.failure: SettingsError | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            host, port = self._listening.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            _log.info("listening", url=f"http://{shown}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _log.info("shutting down")
+        for server in self.servers:
+            server.close()
+        if not self.force_exit:
+            seconds = min(1.0, self._settings.shutdown_seconds * _SHARE_FOR_GOODBYES)
+            await self._app.state.distributor.farewell(seconds)
+            await self._app.state.admin.bus.close()
+        await super().shutdown(sockets=sockets)
+        _log.info("stopped")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        del sig, frame
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # As inherited, but the signal is not raised again afterwards: an end that was asked for is no failure.
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,259 @@
+"""What the server is told: by environment variables, and by nothing else.
+
+Each variable may instead name a file that holds its value, with ``_FILE`` behind its name: that is how container
+platforms hand over secrets. Everything that is wrong is said at once, before anything is started.
+"""
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+LogFormat: TypeAlias = Literal["json", "console"]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that the server is told; ``SETTINGS`` describes each. The text form hides what is secret."""
+
+    host: str
+    port: int
+    database_url: str
+    log_format: LogFormat | None
+    log_level: str
+    heartbeat_seconds: float
+    poll_seconds: float
+    max_body_bytes: int
+    shutdown_seconds: float
+    initial_admin_token: str | None
+    initial_sdk_keys: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Settings(host={self.host!r}, port={self.port!r})"
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One variable.
+
+    Args:
+        name: The variable's.
+        field: Where it goes in ``Settings``.
+        read: Reads its text; raises ``ValueError`` saying how to mend it.
+        default: Its text if it is not set; ``None`` for nothing.
+        meaning: For the reference.
+        is_secret: Whether its value must never be shown.
+    """
+
+    name: str
+    field: str
+    read: Callable[[str], Any]
+    default: str | None
+    meaning: str
+    is_secret: bool = False
+
+
+class SettingsError(Exception):
+    """The server cannot start with these settings; ``problems`` are sentences that name the variables."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        wrong = ValueError(f"must be a number of seconds from {least:g} to {most:g}")
+        try:
+            seconds = float(text)
+        except ValueError:
+            raise wrong from None
+        if not least <= seconds <= most:
+            raise wrong
+        return seconds
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(key.strip() for key in text.split(",") if key.strip())
+
+
+def _database(text: str) -> str:
+    if "://" not in text and not text.startswith("sqlite:"):
+        raise ValueError("must be a URL such as sqlite:///fader.db")
+    return text
+
+
+SETTINGS: Final = (
+    Setting(
+        name="FADER_HOST",
+        field="host",
+        read=str,
+        default="127.0.0.1",
+        meaning="The address to listen on. `0.0.0.0` or `::` listens on all of them: put TLS in front then.",
+    ),
+    Setting(
+        name="FADER_PORT",
+        field="port",
+        read=_integer(0, 65_535),
+        default="8080",
+        meaning="The port to listen on. With 0 the system chooses a free one, and the log says which.",
+    ),
+    Setting(
+        name="DATABASE_URL",
+        field="database_url",
+        read=_database,
+        default="sqlite:///fader.db",
+        meaning="Where everything is kept. A SQLite file: three slashes for a path from the working directory, "
+        "four for one from the root.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_LOG_FORMAT",
+        field="log_format",
+        read=_one_of("json", "console"),
+        default=None,
+        meaning="`json`: one object a line. `console`: for people. Unless set, `console` on a terminal, else `json`.",
+    ),
+    Setting(
+        name="FADER_LOG_LEVEL",
+        field="log_level",
+        read=_one_of("debug", "info", "warning", "error"),
+        default="info",
+        meaning="The least important lines to write: `debug`, `info`, `warning` or `error`.",
+    ),
+    Setting(
+        name="FADER_HEARTBEAT_SECONDS",
+        field="heartbeat_seconds",
+        read=_seconds(0.05, 60),
+        default="15",
+        meaning="How often a quiet stream shows that it lives. SDKs give a stream up after two intervals of silence.",
+    ),
+    Setting(
+        name="FADER_POLL_SECONDS",
+        field="poll_seconds",
+        read=_seconds(0.05, 60),
+        default="10",
+        meaning="How often the database is asked for changes that nobody has announced.",
+    ),
+    Setting(
+        name="FADER_MAX_BODY_BYTES",
+        field="max_body_bytes",
+        read=_integer(1_024, 1_073_741_824),
+        default="1048576",
+        meaning="The largest body of a request, in bytes; larger ones are refused with 413.",
+    ),
+    Setting(
+        name="FADER_SHUTDOWN_SECONDS",
+        field="shutdown_seconds",
+        read=_seconds(0.1, 300),
+        default="10",
+        meaning="How long a shutdown may take: streams are told goodbye, requests under way are finished.",
+    ),
+    Setting(
+        name="FADER_INITIAL_ADMIN_TOKEN",
+        field="initial_admin_token",
+        read=str,
+        default=None,
+        meaning="An admin token (`fader_` and at least 16 characters more) that is made at the start unless it exists.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_INITIAL_SDK_KEYS",
+        field="initial_sdk_keys",
+        read=_keys,
+        default="",
+        meaning="SDK keys (`project:environment.secret`, with commas between them) that are made at the start "
+        "unless they exist.",
+        is_secret=True,
+    ),
+)
+
+OF_OTHERS: Final = frozenset(
+    {
+        "FADER_APP",
+        "FADER_CACHE_DIR",
+        "FADER_CA_FILE",
+        "FADER_CONFIG_DIR",
+        "FADER_ENVIRONMENT",
+        "FADER_OFFLINE",
+        "FADER_POLL_INTERVAL",
+        "FADER_PROFILE",
+        "FADER_PROJECT",
+        "FADER_SDK_KEY",
+        "FADER_SDK_KEY_FILE",
+        "FADER_STREAMING",
+        "FADER_TOKEN",
+        "FADER_URL",
+        "FADER_USAGE",
+    }
+)
+"""Variables of the SDK and of the command line, which may well be set where a server is started."""
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment.
+
+    Args:
+        environ: Instead of the process's own.
+
+    Raises:
+        SettingsError: naming everything that is wrong with it.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        try:
+            text = _text(setting, environ)
+            values[setting.field] = None if text is None else setting.read(text)
+        except ValueError as error:
+            problems.append(f"{setting.name} {error}")
+    problems += _misspelt(environ)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return Settings(**values)
+
+
+def _text(setting: Setting, environ: Mapping[str, str]) -> str | None:
+    text, path = environ.get(setting.name), environ.get(f"{setting.name}_FILE")
+    if text and path:
+        raise ValueError(f"and {setting.name}_FILE are both set: keep one of them")
+    if path:
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise ValueError(f"cannot be read from the file that {setting.name}_FILE names: {reason}") from None
+    return text or setting.default
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    known = OF_OTHERS | {setting.name for setting in SETTINGS} | {f"{setting.name}_FILE" for setting in SETTINGS}
+    problems = []
+    for name in sorted(environ):
+        if name.startswith("FADER_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            mend = f"did you mean {near[0]}?" if near else "unset it"
+            problems.append(f"{name} is no setting of Fader: {mend}")
+    return problems

@@ -368,7 +368,7 @@ _running: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
 def _close_all() -> None:
     # First tell all, then wait for all, so that the time limit is that of one.
-    sessions = [client._begin_to_close() for client in list(_running)]
+    sessions = [client._begin_to_close() for client in list(_running)]  # noqa: SLF001 (of this module)
     for session in sessions:
         if session is not None:
             session.ended()

@@ -9,6 +9,7 @@ from fader.model import Change, Snapshot
 
 # An epoch goes back to the server in a header; nothing else than this may get there.
 _EPOCH: Final = re.compile(r"[0-9a-z]{1,64}")
+_LARGEST_REVISION: Final = 2**63 - 1
 
 _snapshots = msgspec.json.Decoder(Snapshot)
 _changes = msgspec.json.Decoder(Change)
@@ -46,6 +47,6 @@ def _read(decoder: "msgspec.json.Decoder[T]", data: bytes | memoryview) -> T:
         raise PayloadError(str(error)) from error
     if _EPOCH.fullmatch(document.epoch) is None:
         raise PayloadError("its epoch has characters that no epoch has")
-    if document.revision < 0:
-        raise PayloadError("its revision is negative")
+    if not 0 <= document.revision <= _LARGEST_REVISION:
+        raise PayloadError("its revision is none that a database could have given")
     return document

@@ -65,7 +65,7 @@ class StreamReader:
 
     def _follow(self, chunk: bytes) -> Outcome:
         event_since: float | None = None
-        while True:
+        while chunk:
             now = time.monotonic()
             try:
                 for event in self._parser.feed(chunk):
@@ -77,10 +77,7 @@ class StreamReader:
                         return Outcome(Result.FAILED, "changes are missing, so a whole snapshot is needed")
             except (PayloadError, EventTooLargeError) as error:
                 return Outcome(Result.FAILED, f"bad data: {error}", phase="bad data")
-            if not self._parser.pending:
-                event_since = None
-            elif event_since is None:
-                event_since = now
+            event_since = (event_since or now) if self._parser.pending else None
             until = now + self._silence
             if event_since is not None:
                 until = min(until, event_since + self._timing.event)
@@ -88,8 +85,7 @@ class StreamReader:
                 chunk = self._stream.read(until)
             except Failure as error:
                 return Outcome(Result.FAILED, describe(error))
-            if not chunk:
-                return Outcome(Result.ENDED, wait=self._parser.retry)
+        return Outcome(Result.ENDED, wait=self._parser.retry)
 
     def _take(self, event: Event) -> None:
         if event.name == "snapshot":

@@ -134,8 +134,7 @@ class Synchronizer:
         while not self._stopping:
             try:
                 outcome = self._attempt()
-            except Exception as error:
-                # Our own mistake. It must not cost the process its flags until the next restart.
+            except Exception as error:  # noqa: BLE001 (our own mistake must not cost the process its flags)
                 logger.debug("unexpected", exc_info=True)
                 outcome = Outcome(Result.FAILED, f"unexpected {type(error).__name__}: {error}")
             self._alive_since = None
@@ -181,8 +180,9 @@ class Synchronizer:
             stream.close()
 
     def _poll(self, transport: Transport) -> Outcome:
+        version = None if self._ask_afresh else self._follower.version
         try:
-            answer = transport.snapshot(None if self._ask_afresh else self._follower.version)
+            answer = transport.snapshot(version)
         except Failure as error:
             return Outcome(Result.POLL_FAILED, describe(error))
         if answer.status == 200:
@@ -190,7 +190,7 @@ class Synchronizer:
                 self._follower.receive(read_snapshot(answer.body))
             except PayloadError as error:
                 return Outcome(Result.POLL_FAILED, f"bad data: {error}", phase="bad data")
-        elif answer.status != 304:
+        elif answer.status != 304 or version is None:
             return self._refused(answer.status, answer.headers.get("Retry-After"), Result.POLL_FAILED)
         self._ask_afresh = False
         self.confirmed = True
@@ -250,7 +250,7 @@ class Synchronizer:
     def _protect(self, chore: Callable[[], float | None]) -> float:
         try:
             left = chore()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (nor must a mistake in what is done beside following them)
             self._journal.note(type(error).__name__, f"unexpected {type(error).__name__}: {error}")
             left = None
         return _LONGEST_NAP if left is None else left

@@ -4,6 +4,7 @@ Evaluation only ever adds to counters. They are never reset: a report is the dif
 so that counting needs no lock, and nothing is lost while the server is away.
 """
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from fader.transport import Answer, Failure, describe
 Counts: TypeAlias = Mapping[str, Mapping[str, int]]
 """Flag key to variant to number."""
 
+_MOST_FLAGS: Final = 2_000
+"""Flags in one report, so that it stays well below what servers accept; what is left goes with the next."""
 _HOPELESS: Final = frozenset({400, 413, 415, 422})
 """Statuses that the same report would get again."""
 
@@ -73,7 +76,7 @@ class Reporter:
         self._timing = timing
         self._send = send
         self._journal = journal
-        self._flags = _copy(usage.flags())
+        self._flags = {key: dict(variants) for key, variants in usage.flags().items()}
         self._unknown = dict(usage.unknown())
         self._since = _now()
         self._due = time.monotonic() + timing.usage_flush
@@ -95,31 +98,30 @@ class Reporter:
 
     def _flush(self, deadline: float) -> float:
         """Send what there is; returns how long the server asks to wait before the next report."""
-        if self._unconfirmed is None:
-            self._unconfirmed = self._next_report()
-        elif (wait := self._post(deadline)) is not None:
-            return wait
-        else:
-            self._unconfirmed = self._next_report()
-        return (self._post(deadline) if self._unconfirmed is not None else None) or 0.0
+        while True:
+            report = self._unconfirmed = self._unconfirmed or self._next_report()
+            if report is None:
+                return 0.0
+            wait = self._post(report, deadline)
+            if wait is not None:
+                return wait
+            self._unconfirmed = None
 
-    def _post(self, deadline: float) -> float | None:
-        """Send the unconfirmed report; ``None`` if that settles it, else the seconds that the server asks to wait."""
-        assert self._unconfirmed is not None
+    def _post(self, report: bytes, deadline: float) -> float | None:
+        """Send a report; ``None`` if that settles it, else the seconds that the server asks to wait."""
         within = deadline - time.monotonic()
         if within <= 0:
             return 0.0
         try:
-            answer = self._send(self._unconfirmed, within)
+            answer = self._send(report, within)
         except Failure as error:
             self._note(describe(error))
             return 0.0
-        if answer.status < 300 or answer.status in _HOPELESS:
-            self._unconfirmed = None
-            if answer.status < 300:
-                self._journal.mended("usage")
-            else:
-                self._journal.note("usage", f"the server refuses usage counts with status {answer.status}")
+        if answer.status < 300:
+            self._journal.mended("usage")
+            return None
+        if answer.status in _HOPELESS:
+            self._journal.note("usage", f"the server refuses usage counts with status {answer.status}")
             return None
         self._note(f"status {answer.status}")
         wanted = retry_after(answer.headers.get("Retry-After"), time.time(), self._timing.retry_after_longest)
@@ -130,34 +132,40 @@ class Reporter:
             self._journal.note("usage", f"usage counts do not get through ({why}); they are kept")
 
     def _next_report(self) -> bytes | None:
-        """What was counted since the last report, or ``None`` if nothing was."""
-        flags, unknown = _copy(self._usage.flags()), dict(self._usage.unknown())
-        new_flags = {
-            key: new for key, variants in flags.items() if (new := _difference(variants, self._flags.get(key, {})))
-        }
-        new_unknown = _difference(unknown, self._unknown)
-        if not new_flags and not new_unknown:
+        """What was counted since the last report, as much as one report takes; ``None`` if nothing was."""
+        flags = _differences(self._usage.flags(), self._flags)
+        unknown = _difference(self._usage.unknown(), self._unknown)
+        if not flags and not unknown:
             return None
+        flags = dict(itertools.islice(flags.items(), _MOST_FLAGS))
         since, self._since = self._since, _now()
-        self._flags, self._unknown = flags, unknown
+        for key, variants in flags.items():
+            _add(self._flags.setdefault(key, {}), variants)
+        _add(self._unknown, unknown)
         report = Report(
             instance=self._instance,
             app=self._app,
             id=str(uuid.uuid4()),
             started=since,
             ended=self._since,
-            flags=new_flags,
-            unknown=new_unknown,
+            flags=flags,
+            unknown=unknown,
         )
         return msgspec.json.encode(report)
+
+
+def _differences(now: Counts, before: Counts) -> dict[str, dict[str, int]]:
+    news = {key: _difference(variants, before.get(key, {})) for key, variants in now.items()}
+    return {key: variants for key, variants in news.items() if variants}
 
 
 def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
     return {name: count - before.get(name, 0) for name, count in now.items() if count > before.get(name, 0)}
 
 
-def _copy(counts: Counts) -> dict[str, dict[str, int]]:
-    return {key: dict(variants) for key, variants in counts.items()}
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count
 
 
 def _now() -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import urllib3
 import uvicorn
+from litestar import Litestar, Router
+
 from fader_server.access import Access, ensure_initial_credentials
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.openapi import openapi_config
@@ -18,7 +20,6 @@ from fader_server.api.problems import exception_handlers
 from fader_server.bus.in_process import InProcessBus
 from fader_server.flags.limits import Limits
 from fader_server.storage import Store
-from litestar import Litestar, Router
 
 ADMIN_TOKEN = "fader_" + "0123456789abcdef" * 2
 MAX_BODY = 1024 * 1024
@@ -59,7 +60,13 @@ class AdminClient:
         self._pool.clear()
 
     def send(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         sent = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if body is not None:
@@ -67,9 +74,7 @@ class AdminClient:
         if raw is not None:
             sent["Content-Type"] = "application/json"
         return Answer(
-            self._pool.request(
-                method, f"{self.url}/api/v1{path}", body=raw, headers=sent | (headers or {}), timeout=20
-            )
+            self._pool.request(method, f"{self.url}/api/v1{path}", body=raw, headers=sent | (headers or {}), timeout=20)
         )
 
     def get(self, path: str) -> Answer:
@@ -139,7 +144,7 @@ def running_admin_server(folder: Path, *, heartbeat_seconds: float = 0.2) -> Ite
             )
             server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
             serving = asyncio.create_task(server._serve())
-            while not server.started and not serving.done():
+            while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.005)
             port = server.servers[0].sockets[0].getsockname()[1]
             started.append(AdminServer(services, asyncio.get_running_loop(), f"http://127.0.0.1:{port}"))

@@ -78,7 +78,9 @@ class _Document(JsonRenderPlugin):
         document = msgspec.json.decode(generated)
         _widen(document)
         _complete_schemas(document)
-        _complete_bodies(document)
+        for path in document["paths"].values():
+            for operation in path.values():
+                _complete_operation(operation)
         return msgspec.json.encode(document)
 
 
@@ -110,12 +112,13 @@ def _complete_schemas(document: dict[str, Any]) -> None:
             schema["additionalProperties"] = False
 
 
-def _complete_bodies(document: dict[str, Any]) -> None:
-    """Say which bodies may be left out."""
-    optional = {f"#/components/schemas/{body.__name__}" for body in requests.OPTIONAL_BODIES}
-    for path in document["paths"].values():
-        for operation in path.values():
-            if isinstance(operation, dict) and "requestBody" in operation:
-                body = operation["requestBody"]
-                taken = body["content"].get("application/json", {}).get("schema", {}).get("$ref")
-                body["required"] = taken not in optional
+def _complete_operation(operation: dict[str, Any]) -> None:
+    """Say whether the body may be left out, and take back what the framework says of errors: ours say it
+    all."""
+    for status, response in list(operation["responses"].items()):
+        if status.startswith("4") and problems.PROBLEM_JSON not in response.get("content", {}):
+            del operation["responses"][status]
+    if "requestBody" in operation:
+        body = operation["requestBody"]
+        taken = body["content"].get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
+        body["required"] = taken not in {optional.__name__ for optional in requests.OPTIONAL_BODIES}

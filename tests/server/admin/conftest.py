@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from admin_server import AdminClient, AdminServer, running_admin_server
 
 

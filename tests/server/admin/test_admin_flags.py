@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from admin_server import AdminClient
 
 
@@ -72,7 +73,9 @@ def test_rollout_chooses_the_last_rule_that_is_for_everybody(admin: AdminClient,
     admin.post(flags, {"key": "a"})
     beta = {"id": "beta", "constraints": [{"attribute": "plan", "operator": "in", "values": ["beta"]}]}
     admin.put(_in(flags, "a"), {"enabled": True, "rules": [{"id": "first"}, {"id": "second"}, beta]})
-    rules = admin.post(f"{_in(flags, 'a')}/rollout", {"percentage": 7}).body["flag"]["environments"]["production"]["rules"]
+    rules = admin.post(f"{_in(flags, 'a')}/rollout", {"percentage": 7}).body["flag"]["environments"]["production"][
+        "rules"
+    ]
     assert [(rule["id"], rule.get("rollout")) for rule in rules] == [
         ("first", None),
         ("second", {"percentage": 7.0}),
@@ -80,14 +83,17 @@ def test_rollout_chooses_the_last_rule_that_is_for_everybody(admin: AdminClient,
     ]
     rules = admin.post(f"{_in(flags, 'a')}/rollout", {"percentage": 3, "rule": "beta"}).body
     assert rules["flag"]["environments"]["production"]["rules"][2]["rollout"] == {"percentage": 3.0}
-    unknown = admin.post(f"{_in(flags, 'a')}/rollout", {"percentage": 3, "rule": "bета"})
+    unknown = admin.post(f"{_in(flags, 'a')}/rollout", {"percentage": 3, "rule": "betta"})
     assert unknown.status == 404
 
 
 def test_rules_are_added_replaced_and_removed_by_id(admin: AdminClient, flags: str) -> None:
     admin.post(flags, {"key": "a"})
     place = _in(flags, "a")
-    added = admin.post(f"{place}/rules", {"description": "Germans", "constraints": [{"attribute": "country", "operator": "in", "values": ["DE"]}]})
+    added = admin.post(
+        f"{place}/rules",
+        {"description": "Germans", "constraints": [{"attribute": "country", "operator": "in", "values": ["DE"]}]},
+    )
     assert added.status == 201
     germans = added.body["flag"]["environments"]["production"]["rules"][0]["id"]
     first = admin.post(f"{place}/rules", {"id": "staff", "position": 0, "reason": "us first"}).body
@@ -161,7 +167,10 @@ def test_a_variant_in_use_cannot_go(admin: AdminClient, flags: str) -> None:
     admin.post(flags, {"key": "colour", "type": "string", "variants": colours, "off_variant": "red"})
     admin.put(
         _in(flags, "colour", "staging"),
-        {"enabled": True, "rules": [{"split": {"variants": [{"variant": "red", "weight": 1}, {"variant": "blue", "weight": 3}]}}]},
+        {
+            "enabled": True,
+            "rules": [{"split": {"variants": [{"variant": "red", "weight": 1}, {"variant": "blue", "weight": 3}]}}],
+        },
     )
     admin.post(flags, {"key": "page"})
     admin.put(_in(flags, "page"), {"enabled": True, "prerequisites": [{"flag": "colour", "variants": ["green"]}]})
@@ -171,7 +180,9 @@ def test_a_variant_in_use_cannot_go(admin: AdminClient, flags: str) -> None:
         "variant 'blue' is used by environments.staging.rules[0].split",
         "variant 'green' is used by flag page, environments.production.prerequisites[0].variants",
     ]
-    assert admin.patch(f"{flags}/colour", {"variants": colours[:1], "off_variant": "green"}).body["field"] == "off_variant"
+    assert (
+        admin.patch(f"{flags}/colour", {"variants": colours[:1], "off_variant": "green"}).body["field"] == "off_variant"
+    )
     values = [{"name": name, "value": f"dark {name}"} for name in ("red", "green", "blue")]
     assert admin.patch(f"{flags}/colour", {"variants": values}).body["variants"] == values
 

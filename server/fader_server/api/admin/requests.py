@@ -212,9 +212,9 @@ class ReplaceSegment(Body, frozen=True, kw_only=True):
 
 
 class Explain(Body, frozen=True, kw_only=True):
-    """A context: ``targeting_key`` and any other attributes."""
+    """A context: ``targeting_key`` and any other attributes. Times are text, as RFC 3339 has them."""
 
-    context: dict[str, Any] = {}
+    context: dict[str, model.Scalar | list[model.Scalar] | None] = {}
 
 
 class IssueKey(Body, frozen=True, kw_only=True):

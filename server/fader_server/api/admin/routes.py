@@ -9,6 +9,7 @@ from litestar.types import ControllerRouterHandler
 from fader_server.access import AdminPrincipal
 from fader_server.api.admin.configurations import configuration_routes
 from fader_server.api.admin.credentials import key_routes, token_routes
+from fader_server.api.admin.explaining import explaining_routes
 from fader_server.api.admin.flags import flag_routes
 from fader_server.api.admin.history import history_routes
 from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
@@ -36,6 +37,7 @@ routes: list[ControllerRouterHandler] = [
             environment_routes,
             flag_routes,
             configuration_routes,
+            explaining_routes,
             segment_routes,
             history_routes,
             key_routes,

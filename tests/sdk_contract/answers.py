@@ -1,5 +1,6 @@
 """The answers that a scripted server can give, from well-behaved to hostile."""
 
+import contextlib
 import gzip
 import json
 import queue
@@ -80,18 +81,18 @@ def stream(*steps: Step, heartbeat: float | None = None, then_live: bool = False
     """Begin a proper stream, do the steps, and end it: properly, or by going on with good behaviour."""
 
     def answer(exchange: Exchange) -> None:
-        # Before the first byte, so that nothing is missed that is pushed once the client has heard the steps.
-        inbox = exchange.server.subscribe() if then_live else None
-        exchange.send(stream_head(exchange, heartbeat))
-        for step in steps:
-            if callable(step):
-                step(exchange)
+        # Subscribed before the first byte, so that nothing is missed that is pushed in the meantime.
+        with exchange.server.subscribed(None) if then_live else contextlib.nullcontext() as live:
+            exchange.send(stream_head(exchange, heartbeat))
+            for step in steps:
+                if callable(step):
+                    step(exchange)
+                else:
+                    exchange.send(chunk(step))
+            if live is None:
+                exchange.send(b"0\r\n\r\n")
             else:
-                exchange.send(chunk(step))
-        if inbox is not None:
-            _go_on(exchange, inbox)
-        else:
-            exchange.send(b"0\r\n\r\n")
+                _go_on(exchange, live[1])
 
     return answer
 
@@ -140,31 +141,25 @@ def raw_on_stream(data: bytes) -> Callable[[Exchange], None]:
 
 def good_stream(exchange: Exchange) -> None:
     """What the world has for this client, and then each of its changes as it is made."""
-    server = exchange.server
-    with server.lock:
-        first = server.world.resume(exchange.request.since)
-        inbox = server.subscribe()
-    exchange.send(stream_head(exchange) + (chunk(first) if first else b""))
-    _go_on(exchange, inbox)
+    with exchange.server.subscribed(exchange.request.since) as (first, inbox):
+        exchange.send(stream_head(exchange) + (chunk(first) if first else b""))
+        _go_on(exchange, inbox)
 
 
 def _go_on(exchange: Exchange, inbox: Inbox) -> None:
     server = exchange.server
     silent_since = time.monotonic()
-    try:
-        while not server.stopping and not exchange.client_is_gone():
-            try:
-                said = inbox.get(timeout=0.01)
-            except queue.Empty:
-                if time.monotonic() - silent_since < server.heartbeat:
-                    continue
-                said = HEARTBEAT
-            exchange.send(chunk(said) if said is not None else b"0\r\n\r\n")
-            silent_since = time.monotonic()
-            if said is None:
-                return
-    finally:
-        server.unsubscribe(inbox)
+    while not server.stopping and not exchange.client_is_gone():
+        try:
+            said = inbox.get(timeout=0.01)
+        except queue.Empty:
+            if time.monotonic() - silent_since < server.heartbeat:
+                continue
+            said = HEARTBEAT
+        exchange.send(chunk(said) if said is not None else b"0\r\n\r\n")
+        silent_since = time.monotonic()
+        if said is None:
+            return
 
 
 def good_snapshot(exchange: Exchange) -> bool:

@@ -42,9 +42,7 @@ def segment(key: str, *targeting_keys: str) -> Document:
     return {"key": key, "id": 1, "targeting_keys": list(targeting_keys)}
 
 
-def snapshot(
-    revision: int, *flags: Document, segments: tuple[Document, ...] = (), epoch: str = EPOCH
-) -> Document:
+def snapshot(revision: int, *flags: Document, segments: tuple[Document, ...] = (), epoch: str = EPOCH) -> Document:
     return {
         "project": "default",
         "environment": "production",
@@ -112,9 +110,7 @@ class World:
     log: list[Document] = field(default_factory=list)
 
     def snapshot(self) -> Document:
-        return snapshot(
-            self.revision, *self.flags.values(), segments=tuple(self.segments.values()), epoch=self.epoch
-        )
+        return snapshot(self.revision, *self.flags.values(), segments=tuple(self.segments.values()), epoch=self.epoch)
 
     def change(
         self,

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from sdk_contract.answers import GOOD
 from sdk_contract.documents import Document, World, change_event
@@ -144,15 +144,18 @@ class ScriptedServer:
     # -- sockets
     # -------------------------------------------------------------------------------------------------
 
-    def subscribe(self) -> Inbox:
-        stream: Inbox = queue.SimpleQueue()
+    @contextlib.contextmanager
+    def subscribed(self, since: str | None) -> Iterator[tuple[bytes, Inbox]]:
+        """What the world has for a client that holds ``since``, and where all of its later events come in."""
+        inbox: Inbox = queue.SimpleQueue()
         with self._lock:
-            self._streams.append(stream)
-        return stream
-
-    def unsubscribe(self, stream: Inbox) -> None:
-        with self._lock:
-            self._streams.remove(stream)
+            first = self.world.resume(since)
+            self._streams.append(inbox)
+        try:
+            yield first, inbox
+        finally:
+            with self._lock:
+                self._streams.remove(inbox)
 
     @property
     def lock(self) -> threading.RLock:

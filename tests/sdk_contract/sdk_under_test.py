@@ -168,13 +168,16 @@ class SdkProcess:
         try:
             line = self._answers.get(timeout=PATIENCE + arguments.get("timeout", 0))
         except queue.Empty:
+            # It would not answer the next test either: whoever shares this process gets a new one.
+            self._process.kill()
+            self._process.wait(PATIENCE)
             raise AssertionError(f"no answer to {do!r} within {PATIENCE} s:\n{self.errors()}") from None
         assert line is not None, f"the SDK's process died over {do!r}:\n{self.errors()}"
         reply: Reply = json.loads(line)
         assert reply["ok"], f"{do!r} failed: {reply.get('error')}"
         return reply
 
-    def create(self, url: str, *, timing: Mapping[str, float] | None = None, **settings: Any) -> SdkClient:
+    def create(self, url: str | None, *, timing: Mapping[str, float] | None = None, **settings: Any) -> SdkClient:
         self._names += 1
         name = f"client-{self._names}"
         settings = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sdk_contract.answers import cut, respond, silence
+from sdk_contract.answers import cut, respond, silence, stream
 from sdk_contract.documents import flag, flag_with_value
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.sdk_under_test import SdkClient, SdkProcess
@@ -148,8 +148,7 @@ ENDINGS = {
         "import weakref\nclass Last:\n    def __del__(self): client.is_enabled('lit')\nlast = Last()"
     ),
     "a client made in an exit handler": (
-        "import atexit\n"
-        "atexit.register(lambda: Client(url=url, sdk_key='default:production.s').is_enabled('lit'))"
+        "import atexit\natexit.register(lambda: Client(url=url, sdk_key='default:production.s').is_enabled('lit'))"
     ),
     "threads that still evaluate": (
         "import threading\n"
@@ -220,9 +219,7 @@ WRONG_ENVIRONMENT = {
 
 
 @pytest.mark.parametrize("variable", [*WRONG_ENVIRONMENT, "all of them"])
-def test_wrong_environment_takes_no_application_down(
-    server: ScriptedServer, tmp_path: Path, variable: str
-) -> None:
+def test_wrong_environment_takes_no_application_down(server: ScriptedServer, tmp_path: Path, variable: str) -> None:
     program = (
         "from fader import flags\n"
         "assert flags.is_enabled('no-such-flag') is False\n"
@@ -246,9 +243,7 @@ def test_wrong_environment_takes_no_application_down(
     assert "Traceback" not in done.stderr
 
 
-def test_nothing_that_is_passed_in_makes_it_raise(
-    server: ScriptedServer, connect: Connect, sdk: SdkProcess
-) -> None:
+def test_nothing_that_is_passed_in_makes_it_raise(server: ScriptedServer, connect: Connect, sdk: SdkProcess) -> None:
     attributes = ("plan", "targeting_key", "remote_address", "current_time", "session_id")
     operators = (
         "in",
@@ -270,9 +265,7 @@ def test_nothing_that_is_passed_in_makes_it_raise(
         for operator in operators
     ]
     rules = [{"id": f"r{n}", "variant": "off", "constraints": [each]} for n, each in enumerate(constraints)]
-    rollouts = [
-        {"id": f"by-{attribute}", "rollout": {"percentage": 50, "by": attribute}} for attribute in attributes
-    ]
+    rollouts = [{"id": f"by-{attribute}", "rollout": {"percentage": 50, "by": attribute}} for attribute in attributes]
     server.world.flags["ruled"] = flag("ruled", rules=rules + rollouts)
     server.world.flags["valued"] = flag_with_value("valued", {"a": 1})
     client = connect(usage=True)
@@ -283,9 +276,7 @@ def test_nothing_that_is_passed_in_makes_it_raise(
     assert client.is_enabled("lit")
 
 
-def test_nothing_that_is_passed_in_before_there_are_data_makes_it_raise(
-    connect: Connect, sdk: SdkProcess
-) -> None:
+def test_nothing_that_is_passed_in_before_there_are_data_makes_it_raise(connect: Connect, sdk: SdkProcess) -> None:
     with dead() as url:
         client = sdk.create(url)
         assert sdk.ask("abuse", client=client.name, flags=["lit"])["raised"] == []
@@ -296,9 +287,7 @@ def test_nothing_that_is_passed_in_before_there_are_data_makes_it_raise(
 HANDFUL = 5
 
 
-def test_thousand_failing_evaluations_are_not_a_thousand_lines(
-    server: ScriptedServer, own_sdk: SdkProcess
-) -> None:
+def test_thousand_failing_evaluations_are_not_a_thousand_lines(server: ScriptedServer, own_sdk: SdkProcess) -> None:
     server.world.flags["text"] = flag_with_value("text", "served")
     client = own_sdk.create(server.url)
     client.wait()
@@ -340,6 +329,15 @@ def test_long_outage_is_not_a_line_per_attempt(server: ScriptedServer, own_sdk: 
         server.wait_for("stream", 60)
     lines = own_sdk.logs()
     assert 1 <= len(lines) <= HANDFUL, lines
+
+
+def test_streams_that_break_and_come_back_are_not_a_line_each(server: ScriptedServer, own_sdk: SdkProcess) -> None:
+    """A load balancer that resets every stream after a minute would otherwise write a book in a week."""
+    lively = stream(lambda exchange: exchange.hold(0.01), cut)
+    server.script("stream", *[lively] * 40)
+    own_sdk.create(server.url, timing={"backoff_first": 0.001, "backoff_longest": 0.002, "healthy": 0.001})
+    server.wait_for("stream", 41)
+    assert len(own_sdk.logs()) <= HANDFUL
 
 
 def test_errors_name_no_secret(server: ScriptedServer, own_sdk: SdkProcess) -> None:

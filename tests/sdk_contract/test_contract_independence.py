@@ -10,9 +10,7 @@ from sdk_contract.sdk_under_test import SdkClient, SdkProcess
 Connect = Callable[..., SdkClient]
 
 
-def test_clients_of_two_servers_hold_different_data(
-    server: ScriptedServer, connect: Connect, sdk: SdkProcess
-) -> None:
+def test_clients_of_two_servers_hold_different_data(server: ScriptedServer, connect: Connect, sdk: SdkProcess) -> None:
     other = ScriptedServer()
     other.world.flags = {"lit": flag("lit", False), "mine": flag("mine")}
     first = connect(sdk_key="default:production.one")

@@ -14,9 +14,7 @@ Connect = Callable[..., SdkClient]
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_closing_ends_the_connection_at_once(
-    server: ScriptedServer, sdk: SdkProcess, streaming: bool
-) -> None:
+def test_closing_ends_the_connection_at_once(server: ScriptedServer, sdk: SdkProcess, streaming: bool) -> None:
     client = sdk.create(server.url, streaming=streaming, poll_interval=60)
     client.wait()
     client.close()
@@ -38,9 +36,7 @@ def test_closing_before_the_first_data_is_harmless(server: ScriptedServer, conne
 
 
 @pytest.mark.parametrize("how", ["is_enabled", "value", "evaluate"])
-def test_evaluation_after_close_answers_without_raising(
-    server: ScriptedServer, connect: Connect, how: str
-) -> None:
+def test_evaluation_after_close_answers_without_raising(server: ScriptedServer, connect: Connect, how: str) -> None:
     client = connect()
     client.wait()
     client.close()

@@ -40,16 +40,14 @@ def test_before_data_nothing_is_enabled(unready: SdkClient) -> None:
 
 def test_answers_change_as_soon_as_data_arrive(server: ScriptedServer, connect: Connect) -> None:
     server.script("stream", silence)
-    client = connect(timing={"first_byte": 0.2})
+    client = connect(timing={"connect": 0.2, "first_byte": 0.2})
     assert client.evaluate("lit", how="is_enabled")["value"] is False
     client.wait()
     assert client.is_enabled("lit")
 
 
 @pytest.mark.parametrize("default", DEFAULTS)
-def test_unknown_flag_is_answered_by_its_default(
-    server: ScriptedServer, connect: Connect, default: Any
-) -> None:
+def test_unknown_flag_is_answered_by_its_default(server: ScriptedServer, connect: Connect, default: Any) -> None:
     client = connect()
     client.wait()
     details = client.evaluate("no-such-flag", default=default)

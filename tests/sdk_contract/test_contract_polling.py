@@ -88,16 +88,11 @@ BROKEN: dict[str, Answer] = {
     "null": respond(200, b"null"),
     "not UTF-8": respond(200, b'{"epoch": "\xff"}'),
     "not gzip": respond(200, b"plain", {"Content-Encoding": "gzip"}),
-    "half gzip": respond(
-        200, gzip.compress(json.dumps(snapshot(2)).encode() * 50)[:-20], {"Content-Encoding": "gzip"}
-    ),
+    "half gzip": respond(200, gzip.compress(json.dumps(snapshot(2)).encode() * 50)[:-20], {"Content-Encoding": "gzip"}),
     "an unknown encoding": respond(200, b"???", {"Content-Encoding": "zebra"}),
     "unchanged though nothing is held": respond(304),
     "no content": respond(204),
-    **{
-        f"status {status}": respond(status)
-        for status in (400, 401, 403, 404, 405, 408, 429, 500, 502, 503, 504)
-    },
+    **{f"status {status}": respond(status) for status in (400, 401, 403, 404, 405, 408, 429, 500, 502, 503, 504)},
 }
 
 
@@ -131,7 +126,7 @@ def test_answer_without_etag_and_without_length_is_read(server: ScriptedServer, 
 
 def test_silent_server_is_given_up(server: ScriptedServer, connect: Connect) -> None:
     server.script("snapshot", silence)
-    assert connect(**OFTEN, timing={"first_byte": 0.2}).wait()
+    assert connect(**OFTEN, timing={"connect": 0.2, "first_byte": 0.2}).wait()
 
 
 NO_STREAMS: dict[str, Answer] = {
@@ -142,11 +137,9 @@ NO_STREAMS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("how", NO_STREAMS)
-def test_where_streams_do_not_get_through_the_client_polls(
-    server: ScriptedServer, connect: Connect, how: str
-) -> None:
+def test_where_streams_do_not_get_through_the_client_polls(server: ScriptedServer, connect: Connect, how: str) -> None:
     server.always("stream", NO_STREAMS[how])
-    client = connect(poll_interval=0.1, timing={"first_byte": 0.15, "slow_retry": 0.1})
+    client = connect(poll_interval=0.1, timing={"connect": 0.2, "first_byte": 0.15, "slow_retry": 0.1})
     assert client.wait()
     server.change(flag("lit", False))
     client.follows(2)
@@ -167,9 +160,7 @@ def test_polling_client_tries_to_stream_again(server: ScriptedServer, connect: C
     stays(lambda: len(server.asked("snapshot")) <= asked + 1, "no more polls beside the stream", 0.4)
 
 
-def test_stream_that_worked_once_is_not_given_up_for_polling(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_stream_that_worked_once_is_not_given_up_for_polling(server: ScriptedServer, connect: Connect) -> None:
     client = connect(poll_interval=0.1)
     client.wait()
     server.script("stream", *[cut] * 6)

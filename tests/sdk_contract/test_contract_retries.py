@@ -59,9 +59,7 @@ BROKEN: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("status", PASSING + REFUSALS)
-def test_status_at_the_first_connect_is_retried(
-    server: ScriptedServer, connect: Connect, status: int
-) -> None:
+def test_status_at_the_first_connect_is_retried(server: ScriptedServer, connect: Connect, status: int) -> None:
     server.script("stream", *[respond(status)] * 2)
     client = connect()
     assert client.wait()
@@ -85,9 +83,7 @@ def test_status_at_a_reconnect_is_retried_and_answers_go_on(
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_broken_answer_at_the_first_connect_is_retried(
-    server: ScriptedServer, connect: Connect, how: str
-) -> None:
+def test_broken_answer_at_the_first_connect_is_retried(server: ScriptedServer, connect: Connect, how: str) -> None:
     server.script("stream", *[BROKEN[how]] * 2)
     client = connect()
     assert client.wait()
@@ -108,9 +104,7 @@ def test_broken_answer_at_a_reconnect_is_retried_and_answers_go_on(
     client.follows(2)
 
 
-def test_stream_that_ends_by_the_close_of_the_connection_is_followed(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_stream_that_ends_by_the_close_of_the_connection_is_followed(server: ScriptedServer, connect: Connect) -> None:
     body = snapshot_event(snapshot(4, flag("lit")))
     server.script("stream", delimited_by_close(body, {"Content-Type": "text/event-stream"}))
     client = connect()
@@ -126,9 +120,7 @@ def test_retries_are_never_a_tight_loop(server: ScriptedServer, connect: Connect
     stays(lambda: len(server.asked("stream")) <= 15, "at most 15 attempts in 1.2 s", 1.2)
 
 
-def test_streams_that_die_young_are_asked_for_ever_more_rarely(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_streams_that_die_young_are_asked_for_ever_more_rarely(server: ScriptedServer, connect: Connect) -> None:
     server.always("stream", stream(snapshot_event(snapshot(1, flag("lit")))))
     connect(timing={"backoff_first": 0.1, "backoff_longest": 60})
     server.wait_for("stream", 2)
@@ -151,9 +143,7 @@ def test_refused_client_retries_slowly_and_for_ever(
 ) -> None:
     kind: Kind = "stream" if streaming else "snapshot"
     server.always(kind, respond(status))
-    client = connect(
-        streaming=streaming, poll_interval=0.1, timing={"slow_retry": 0.3, "backoff_longest": 0.02}
-    )
+    client = connect(streaming=streaming, poll_interval=0.1, timing={"slow_retry": 0.3, "backoff_longest": 0.02})
     requests = server.wait_for(kind, 4)
     pauses = [second.at - first.at for first, second in pairwise(requests)]
     # Half jitter: never sooner than half of slow_retry. The rest of the margin is for the scheduler.
@@ -186,11 +176,7 @@ def test_retry_after_is_honoured(
 ) -> None:
     def answer(exchange: Exchange) -> bool | None:
         # A date has whole seconds only, so it takes two to be sure of one.
-        later = (
-            "1"
-            if form == "seconds"
-            else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-        )
+        later = "1" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
         return respond(status, headers={"Retry-After": later})(exchange)
 
     kind: Kind = "stream" if streaming else "snapshot"
@@ -207,12 +193,8 @@ def test_retry_after_has_a_limit(server: ScriptedServer, connect: Connect, later
     assert connect(timing={"retry_after_longest": 0.05}).wait()
 
 
-@pytest.mark.parametrize(
-    "later", ["-5", "soon", "", "NaN", "Wed, 99 Foo 2099", "Wed, 21 Oct 1999 07:28:00 GMT"]
-)
-def test_retry_after_that_makes_no_sense_is_ignored(
-    server: ScriptedServer, connect: Connect, later: str
-) -> None:
+@pytest.mark.parametrize("later", ["-5", "soon", "", "NaN", "Wed, 99 Foo 2099", "Wed, 21 Oct 1999 07:28:00 GMT"])
+def test_retry_after_that_makes_no_sense_is_ignored(server: ScriptedServer, connect: Connect, later: str) -> None:
     server.script("stream", respond(503, headers={"Retry-After": later}))
     assert connect().wait()
 
@@ -236,9 +218,7 @@ def test_goodbye_is_enough_even_if_the_server_never_closes(server: ScriptedServe
     server.wait_for("stream", 2)
 
 
-def test_silence_longer_than_two_heartbeats_is_a_dead_connection(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_silence_longer_than_two_heartbeats_is_a_dead_connection(server: ScriptedServer, connect: Connect) -> None:
     server.script("stream", stream(snapshot_event(snapshot(1, flag("lit"))), hold, heartbeat=0.2))
     client = connect()
     server.wait_for("stream", 2)
@@ -248,8 +228,8 @@ def test_silence_longer_than_two_heartbeats_is_a_dead_connection(
 
 def test_single_bytes_that_drip_in_are_signs_of_life(server: ScriptedServer, connect: Connect) -> None:
     last = snapshot_event(snapshot(2, flag("lit")))
-    steps = [snapshot_event(snapshot(1, flag("lit"))), drip(HEARTBEAT * 2, 0.1), drip(last, 0)]
-    server.script("stream", stream(*steps, heartbeat=1, then_live=True))
+    slowly = (drip(HEARTBEAT * 2, 0.1), drip(last, 0))
+    server.script("stream", stream(snapshot_event(snapshot(1, flag("lit"))), *slowly, heartbeat=1, then_live=True))
     client = connect()
     client.follows(2)
     assert len(server.asked("stream")) == 1
@@ -266,11 +246,9 @@ def test_event_that_never_ends_is_given_up(server: ScriptedServer, connect: Conn
     client.follows(2)
 
 
-def test_server_that_never_answers_is_given_up_and_tried_again(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_server_that_never_answers_is_given_up_and_tried_again(server: ScriptedServer, connect: Connect) -> None:
     server.script("stream", silence, stream(hold))
-    client = connect(timing={"first_byte": 0.3})
+    client = connect(timing={"connect": 0.3, "first_byte": 0.3})
     server.wait_for("stream", 2)
     assert not client.ready
 

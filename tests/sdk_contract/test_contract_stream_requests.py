@@ -33,9 +33,7 @@ def test_path_follows_the_base_url_with_and_without_trailing_slash(
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_client_names_itself_on_every_request(
-    server: ScriptedServer, connect: Connect, streaming: bool
-) -> None:
+def test_client_names_itself_on_every_request(server: ScriptedServer, connect: Connect, streaming: bool) -> None:
     client = connect(streaming=streaming, poll_interval=0.1, app="shop", sdk_key="default:production.key-1")
     client.wait()
     if streaming:
@@ -63,9 +61,7 @@ def test_app_names_with_characters_no_header_can_carry_do_not_stop_the_client(
     assert client.is_enabled("lit")
 
 
-def test_stream_asks_for_event_streams_and_polling_for_compression(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_stream_asks_for_event_streams_and_polling_for_compression(server: ScriptedServer, connect: Connect) -> None:
     connect()
     connect(streaming=False)
     assert "text/event-stream" in server.wait_for("stream")[0].headers["accept"]
@@ -88,9 +84,7 @@ def test_first_request_holds_no_version_and_later_ones_the_version_held(
 def test_redirects_do_not_carry_the_key_to_another_host(server: ScriptedServer, connect: Connect) -> None:
     elsewhere = ScriptedServer()
     # The same machine under another name is another host to a client.
-    server.script(
-        "stream", respond(302, headers={"Location": f"http://localhost:{elsewhere.port}/sdk/v1/stream"})
-    )
+    server.script("stream", respond(302, headers={"Location": f"http://localhost:{elsewhere.port}/sdk/v1/stream"}))
     client = connect()
     assert client.wait()
     assert not [request for request in elsewhere.requests if "authorization" in request.headers]
@@ -132,9 +126,7 @@ def secure_server(certificate: tuple[Path, Path]) -> Iterator[ScriptedServer]:
     server.stop()
 
 
-def test_certificate_that_nobody_vouches_for_is_refused(
-    sdk: SdkProcess, secure_server: ScriptedServer
-) -> None:
+def test_certificate_that_nobody_vouches_for_is_refused(sdk: SdkProcess, secure_server: ScriptedServer) -> None:
     client = sdk.create(secure_server.url)
     eventually(lambda: secure_server.connections >= 2, "a second attempt")
     assert not client.ready
@@ -167,15 +159,12 @@ def test_no_proxy_is_honoured(server: ScriptedServer) -> None:
             assert sdk.create(server.url).wait()
 
 
-def test_settings_come_from_the_environment_when_the_code_gives_none(
-    server: ScriptedServer, tmp_path: Path
-) -> None:
+def test_settings_come_from_the_environment_when_the_code_gives_none(server: ScriptedServer, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("default:production.from-file\n")
     environment = {"FADER_URL": server.url, "FADER_SDK_KEY_FILE": str(key), "FADER_APP": "from-environment"}
     with SdkProcess(environment) as sdk:
-        nothing = dict.fromkeys(("url", "sdk_key", "app"))
-        sdk.create("", **nothing)  # type: ignore[arg-type]
+        sdk.create(None, sdk_key=None, app=None)
         request = server.wait_for("stream")[0]
     assert request.headers["authorization"].endswith("default:production.from-file")
     assert request.headers["fader-app"] == "from-environment"

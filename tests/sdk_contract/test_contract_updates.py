@@ -78,9 +78,7 @@ def test_change_to_the_same_or_a_lower_revision_is_ignored(
 
 
 @pytest.mark.parametrize("revision", [HELD - 1, 0])
-def test_snapshot_of_a_lower_revision_is_ignored(
-    server: ScriptedServer, client: SdkClient, revision: int
-) -> None:
+def test_snapshot_of_a_lower_revision_is_ignored(server: ScriptedServer, client: SdkClient, revision: int) -> None:
     server.push(snapshot_event(snapshot(revision, flag("kept", False))))
     server.push(change_event(change(HELD, HELD + 1, {"after": flag("after")})))
     client.follows(HELD + 1)
@@ -122,9 +120,7 @@ def test_change_of_another_epoch_makes_the_client_ask_without_a_version(
     assert server.wait_for("stream", 2)[1].since is None
 
 
-def test_snapshot_of_another_epoch_is_followed_to_a_lower_revision(
-    server: ScriptedServer, client: SdkClient
-) -> None:
+def test_snapshot_of_another_epoch_is_followed_to_a_lower_revision(server: ScriptedServer, client: SdkClient) -> None:
     server.push(snapshot_event(snapshot(2, flag("restored"), epoch=OTHER_EPOCH)))
     client.follows(2)
     assert client.is_enabled("restored")
@@ -166,9 +162,7 @@ def test_values_arrive_as_they_were_sent(server: ScriptedServer, connect: Connec
 
 def with_everything_newer(document: Document) -> Document:
     document["flags"]["lit"] |= {
-        "rules": [
-            {"id": "r", "constraints": [{"attribute": "a", "operator": "from_the_future", "values": ["x"]}]}
-        ],
+        "rules": [{"id": "r", "constraints": [{"attribute": "a", "operator": "from_the_future", "values": ["x"]}]}],
         "future": {"deep": [1]},
     }
     return document | {"future": True, "experiments": {"e": {"key": "e"}}}

@@ -21,8 +21,8 @@ def has_counted(server: ScriptedServer, total: int) -> bool:
     return sent(server)[0][("lit", "on")] == total
 
 
-NEVER = {"usage": True, "timing": {"usage_flush": 3600}}
-SOON = {"usage": True, "timing": {"usage_flush": 0.1}}
+NEVER: dict[str, Any] = {"usage": True, "timing": {"usage_flush": 3600}}
+SOON: dict[str, Any] = {"usage": True, "timing": {"usage_flush": 0.1}}
 
 
 def sent(server: ScriptedServer) -> tuple[Counter[tuple[str, str]], Counter[str]]:
@@ -65,11 +65,7 @@ def test_post_says_who_and_when_and_carries_the_key(server: ScriptedServer, conn
     assert request.headers["authorization"].endswith("default:production.test-secret")
     post = request.json()
     assert post["app"] == "shop"
-    assert (
-        post["instance"]
-        == request.headers["fader-instance"]
-        == server.asked("stream")[0].headers["fader-instance"]
-    )
+    assert post["instance"] == request.headers["fader-instance"] == server.asked("stream")[0].headers["fader-instance"]
     assert post["started"] <= post["ended"]
     assert len(post["id"]) >= 32
 
@@ -120,9 +116,7 @@ def test_failed_post_is_repeated_with_the_same_id(server: ScriptedServer, connec
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 301, 400, 401, 403, 404, 405, 413, 429, 500, 503])
-def test_whatever_the_answer_to_usage_flags_go_on(
-    server: ScriptedServer, connect: Connect, status: int
-) -> None:
+def test_whatever_the_answer_to_usage_flags_go_on(server: ScriptedServer, connect: Connect, status: int) -> None:
     server.always("usage", respond(status, headers={"Retry-After": "3600"}))
     client = connect(**SOON)
     client.wait()
@@ -133,9 +127,7 @@ def test_whatever_the_answer_to_usage_flags_go_on(
     assert not client.is_enabled("lit")
 
 
-def test_server_that_takes_posts_and_never_answers_holds_nothing_up(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_server_that_takes_posts_and_never_answers_holds_nothing_up(server: ScriptedServer, connect: Connect) -> None:
     server.always("usage", silence)
     client = connect(usage=True, timing={"usage_flush": 0.1, "usage_post": 0.3})
     client.wait()
@@ -195,9 +187,7 @@ def test_nothing_about_users_leaves_the_application(server: ScriptedServer, conn
         assert private not in everything
 
 
-def test_prerequisites_do_not_count_as_evaluations_of_their_own(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_prerequisites_do_not_count_as_evaluations_of_their_own(server: ScriptedServer, connect: Connect) -> None:
     """Counts tell whether code still asks for a flag. A prerequisite is asked for by another flag, not by
     code."""
     server.world.flags["child"] = flag("child", prerequisites=[{"flag": "lit"}])
@@ -252,7 +242,5 @@ def test_counts_of_several_clients_are_not_mixed_up(server: ScriptedServer, conn
         client.evaluate("lit", times=number * 10, how="is_enabled")
     for client in clients:
         client.close()
-    by_app = {
-        request.json()["app"]: request.json()["flags"]["lit"]["on"] for request in server.asked("usage")
-    }
+    by_app = {request.json()["app"]: request.json()["flags"]["lit"]["on"] for request in server.asked("usage")}
     assert by_app == {"app-0": 10, "app-1": 20, "app-2": 30}

@@ -151,9 +151,7 @@ def test_half_a_change_is_never_applied(server: ScriptedServer, client: SdkClien
 
 
 @pytest.mark.parametrize("percentage", [-5, 101, 1e308, 10**30])
-def test_percentages_out_of_range_harm_nobody(
-    server: ScriptedServer, client: SdkClient, percentage: float
-) -> None:
+def test_percentages_out_of_range_harm_nobody(server: ScriptedServer, client: SdkClient, percentage: float) -> None:
     odd = flag("odd", rules=[{"id": "r", "rollout": {"percentage": percentage}}])
     server.push(change_event(change(1, 2, {"odd": odd, "next": flag("next")})))
     server.world.change({"odd": flag("odd"), "next": flag("next")})
@@ -167,9 +165,7 @@ X = [{"name": "a", "value": "x"}]
 
 
 def ruled(operator: str, *values: str) -> Document:
-    return {
-        "rules": [{"id": "r", "constraints": [{"attribute": "a", "operator": operator, "values": values}]}]
-    }
+    return {"rules": [{"id": "r", "constraints": [{"attribute": "a", "operator": operator, "values": values}]}]}
 
 
 BROKEN_FLAGS: dict[str, Document] = {
@@ -189,9 +185,7 @@ BROKEN_FLAGS: dict[str, Document] = {
 
 
 @pytest.mark.parametrize("what", BROKEN_FLAGS)
-def test_flag_that_makes_no_sense_breaks_only_itself(
-    server: ScriptedServer, client: SdkClient, what: str
-) -> None:
+def test_flag_that_makes_no_sense_breaks_only_itself(server: ScriptedServer, client: SdkClient, what: str) -> None:
     # Valid by schema, so a client may apply it or refuse it, but it must live on, and answer for the others.
     server.push(change_event(change(1, 2, {"odd": flag("odd") | BROKEN_FLAGS[what], "next": flag("next")})))
     server.world.change({"odd": flag("odd"), "next": flag("next")})
@@ -221,17 +215,13 @@ SPELLINGS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_every_spelling_of_server_sent_events_is_read(
-    server: ScriptedServer, client: SdkClient, spelling: str
-) -> None:
+def test_every_spelling_of_server_sent_events_is_read(server: ScriptedServer, client: SdkClient, spelling: str) -> None:
     server.push(SPELLINGS[spelling].encode())
     client.follows(2)
     assert client.is_enabled("next")
 
 
-def test_byte_order_mark_at_the_start_of_the_stream_is_skipped(
-    server: ScriptedServer, connect: Connect
-) -> None:
+def test_byte_order_mark_at_the_start_of_the_stream_is_skipped(server: ScriptedServer, connect: Connect) -> None:
     body = b"\xef\xbb\xbf" + snapshot_event(snapshot(3, flag("lit")))
     server.script("stream", delimited_by_close(body, {"Content-Type": "text/event-stream"}))
     client = connect()
@@ -241,8 +231,7 @@ def test_byte_order_mark_at_the_start_of_the_stream_is_skipped(
 
 def test_event_of_very_many_lines_is_read_in_good_time(server: ScriptedServer, client: SdkClient) -> None:
     lines = b"\n".join(
-        b"data: " + line
-        for line in json.dumps(change(1, 2, {"next": flag("next")}), indent=1).encode().split(b"\n")
+        b"data: " + line for line in json.dumps(change(1, 2, {"next": flag("next")}), indent=1).encode().split(b"\n")
     )
     server.push(b"event: change\n" + b"data:\n" * 100_000 + lines + b"\n\n")
     client.follows(2)

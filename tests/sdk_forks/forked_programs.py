@@ -118,9 +118,7 @@ class Program:
                 self.lines.append(json.loads(line))
 
 
-def assert_all_follow(
-    server: ScriptedServer, answers: Callable[[], Answers], processes: int, program: Program
-) -> None:
+def assert_all_follow(server: ScriptedServer, answers: Callable[[], Answers], processes: int, program: Program) -> None:
     """The point of the matrix: toggles made after the fork reach every process, on the way up and on the way
     down."""
     for turn, enabled in enumerate((True, False)):

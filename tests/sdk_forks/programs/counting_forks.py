@@ -16,9 +16,9 @@ def count(key: str, times: int) -> None:
 
 def main() -> None:
     ending = sys.argv[1]
-    flags.is_enabled("of-parent")
+    # Evaluations are counted from the first flags on, so the first one comes after them.
     assert flags.wait_until_ready(timeout=20)
-    count("of-parent", BEFORE - 1)
+    count("of-parent", BEFORE)
     for number in range(CHILDREN):
         if os.fork() == 0:
             count(f"of-child-{number}", IN_CHILD)

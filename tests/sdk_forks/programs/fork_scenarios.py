@@ -190,9 +190,7 @@ def locks_of_the_sdk() -> dict[str, Any]:
     pending: list[tuple[str, Any]] = [
         (f"{name}.{key}", value) for name, module in modules.items() for key, value in vars(module).items()
     ]
-    pending += [
-        (type(thing).__name__, thing) for thing in gc.get_objects() if type(thing).__module__ in modules
-    ]
+    pending += [(type(thing).__name__, thing) for thing in gc.get_objects() if type(thing).__module__ in modules]
     found, seen = {}, set()
     while pending:
         name, thing = pending.pop()

@@ -25,6 +25,7 @@ from fader.status import Journal, State, Status, logger
 
 if TYPE_CHECKING:
     from fader.session import Session
+    from fader.trust import Trust
 
 Anyone: TypeAlias = EvaluationContext | str | int | UUID | None
 """Whom a flag is evaluated for: a ``Context``, a bare user id, or nobody in particular."""
@@ -301,7 +302,7 @@ class Client:
         session, told = self._session, self._settings
         if session is not None and told is not None:
             session.abandon()
-            self._session = self._new_session(told)
+            self._session = self._new_session(told, session.trust)
 
     def _start(self, told: Settings) -> None:
         # If another thread is at it this one has its answer from what there is; waiting is not for evaluation.
@@ -329,10 +330,10 @@ class Client:
             forking.prepare_host()
             self._session = self._new_session(told)
 
-    def _new_session(self, told: Settings) -> "Session":
+    def _new_session(self, told: Settings, trust: "Trust | None" = None) -> "Session":
         from fader.session import Session
 
-        session = Session(told, self._timing, self._holder, self._usage, self._journal)
+        session = Session(told, self._timing, self._holder, self._usage, self._journal, trust)
         _running.add(self)
         session.start()
         return session

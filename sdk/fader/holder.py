@@ -81,10 +81,7 @@ class FlagHolder:
         """
         with self._lock:
             before = self._snapshot
-            if isinstance(news, Snapshot):
-                verdict = judge_snapshot(before, news)
-            else:
-                verdict = judge_change(before, news)
+            verdict = judge_snapshot(before, news) if isinstance(news, Snapshot) else judge_change(before, news)
             if verdict is not Verdict.APPLY:
                 return verdict
             self._flags = self._compile(news) if isinstance(news, Snapshot) else self._flags.apply_change(news)

@@ -15,6 +15,7 @@ from fader.model import Snapshot
 from fader.status import Journal
 from fader.synchronizer import Chore, Synchronizer
 from fader.transport import new_instance
+from fader.trust import Trust
 from fader.usage import Reporter, Usage
 
 _IDLE: Final = 60.0
@@ -30,12 +31,22 @@ class Session:
         holder: Where the flags go.
         usage: Where the counts come from.
         journal: Whom to tell how it goes.
+        trust: How to reach and to verify the server, if the parent of this process has found out already.
     """
 
-    def __init__(self, settings: Settings, timing: Timing, holder: FlagHolder, usage: Usage, journal: Journal) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        timing: Timing,
+        holder: FlagHolder,
+        usage: Usage,
+        journal: Journal,
+        trust: Trust | None = None,
+    ) -> None:
         self.pid = os.getpid()
         instance = new_instance()
-        self._synchronizer = Synchronizer(settings, timing, instance, holder, journal)
+        self.trust = trust or Trust(settings)
+        self._synchronizer = Synchronizer(settings, self.trust, timing, instance, holder, journal)
         chores: list[Chore] = []
         if settings.cache_dir is not None:
             cache = DiskCache(settings.cache_dir, settings.url, settings.sdk_key)

@@ -96,7 +96,7 @@ class Journal:
             logger.warning("%s", detail)
 
     def complain(self, cause: str, detail: str) -> None:
-        """The application asked for something that cannot be. It is said once for each cause, of which some are kept."""
+        """The application asked for something in vain. It is said once for each cause, up to a number of causes."""
         if cause in self._complaints or len(self._complaints) > _MOST_COMPLAINTS:
             return
         self._complaints.add(cause)

@@ -19,6 +19,7 @@ from fader.revisions import Verdict
 from fader.status import Journal, logger
 from fader.stream import StreamReader
 from fader.transport import Failure, Transport, describe
+from fader.trust import Trust
 
 _REFUSALS: Final = frozenset({401, 403, 404, 405})
 _NOT_THIS_KEY: Final = frozenset({401, 403})
@@ -66,14 +67,24 @@ class Synchronizer:
 
     Args:
         settings: Whom to follow, and how.
+        trust: How to reach and to verify it.
         timing: How patient to be.
         instance: The name of this process.
         follower: What to keep up to date.
         journal: Whom to tell how it goes.
     """
 
-    def __init__(self, settings: Settings, timing: Timing, instance: str, follower: Follower, journal: Journal) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trust: Trust,
+        timing: Timing,
+        instance: str,
+        follower: Follower,
+        journal: Journal,
+    ) -> None:
         self._settings = settings
+        self._trust = trust
         self._timing = timing
         self._instance = instance
         self._follower = follower
@@ -151,7 +162,7 @@ class Synchronizer:
     def _attempt(self) -> Outcome:
         if self._transport is None:
             try:
-                self._transport = Transport(self._settings, self._timing, self._instance, self._do_chores)
+                self._transport = Transport(self._settings, self._trust, self._timing, self._instance, self._do_chores)
             except (OSError, ValueError) as error:
                 return Outcome(Result.FAILED, describe(error))
             if self._stopping:

@@ -3,18 +3,16 @@
 import os
 import re
 import socket
-import ssl
 import time
-import urllib.request
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import urllib3
 import urllib3.exceptions
 
 from fader._version import __version__
 from fader.config import Settings, Timing
+from fader.trust import Trust
 from fader.wire import Chores, Failure, Wire
 
 __all__ = ["Answer", "Failure", "Stream", "Transport", "describe", "new_instance"]
@@ -81,6 +79,7 @@ class Transport:
 
     Args:
         settings: Whom to talk to, and as whom.
+        trust: How to reach and to verify it.
         timing: How patient to be.
         instance: What ``new_instance`` returned for this process.
         chores: What to do while waiting for flags.
@@ -89,12 +88,11 @@ class Transport:
         OSError, ValueError: The certificates cannot be read or the proxy cannot be used.
     """
 
-    def __init__(self, settings: Settings, timing: Timing, instance: str, chores: Chores) -> None:
+    def __init__(self, settings: Settings, trust: Trust, timing: Timing, instance: str, chores: Chores) -> None:
         self._settings = settings
         self._timing = timing
         self._instance = instance
-        context = ssl.create_default_context(cafile=settings.ca_file)
-        proxy = _proxy_for(settings.url)
+        proxy, context = trust.proxy(), trust.context()
         self._listening = Wire(proxy, context, timing.connect, chores)
         self._reporting = Wire(proxy, context, min(timing.connect, timing.usage_post))
 
@@ -176,19 +174,3 @@ def describe(error: BaseException) -> str:
 def _fit(name: str) -> str:
     """A name as a header can carry it: other characters are dropped, and so is what is too long."""
     return _UNFIT_FOR_HEADER.sub("", name)[:_LONGEST_NAME]
-
-
-def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this server (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``).
-
-    Only the environment is asked: what macOS keeps in its system settings cannot be read safely after a fork.
-    """
-    parts = urlsplit(url)
-    proxy = urllib.request.getproxies_environment().get(parts.scheme)
-    if not proxy or urllib.request.proxy_bypass_environment(parts.netloc):  # type: ignore[attr-defined]
-        return None
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
-    if urlsplit(proxy).scheme not in {"http", "https"}:
-        raise ValueError("only HTTP and HTTPS proxies are supported")
-    return proxy

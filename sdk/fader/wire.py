@@ -40,12 +40,14 @@ class Wire:
 
     Args:
         proxy: URL of an HTTP proxy, or ``None``.
-        context: How to verify the server.
+        context: How to verify the server, if there is anything to verify.
         connect: Seconds that connecting may take.
         chores: What to do while waiting for bytes.
     """
 
-    def __init__(self, proxy: str | None, context: ssl.SSLContext, connect: float, chores: Chores = no_chores) -> None:
+    def __init__(
+        self, proxy: str | None, context: ssl.SSLContext | None, connect: float, chores: Chores = no_chores
+    ) -> None:
         self.deadline = 0.0
         self.chores = chores
         self._connect = connect
@@ -253,8 +255,8 @@ class _PoolsBehindProxy(_Pools, urllib3.ProxyManager):
     """The same through a proxy."""
 
 
-def _pools(wire: Wire, proxy: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
+def _pools(wire: Wire, proxy: str | None, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     named: dict[str, Any] = {"num_pools": 1, "maxsize": 1, "ssl_context": context}
-    pools = _Pools(**named) if proxy is None else _PoolsBehindProxy(proxy, **named)
+    pools = _Pools(**named) if proxy is None else _PoolsBehindProxy(proxy, proxy_ssl_context=context, **named)
     pools.wire = wire
     return pools

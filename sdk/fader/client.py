@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Anyone: TypeAlias = EvaluationContext | str | int | UUID | None
 """Whom a flag is evaluated for: a ``Context``, a bare user id, or nobody in particular."""
 
+Fast: TypeAlias = dict[str, Callable[[Any], bool]]
+
 _NO_ANSWER: Final = frozenset(ErrorCode) - {ErrorCode.TYPE_MISMATCH}
 """Errors after which it is not even known whether the flag is on."""
 _GLANCE = 0.005
@@ -71,10 +73,28 @@ class Client:
     >>> client.close()
     """
 
-    _flags: FlagSet
-    _enabled: Mapping[str, Callable[[Any], bool]]
-    _settings: Settings | None
+    # Slots, and plain dictionaries in `_fast`: what the interpreter reads fastest.
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_fast",
+        "_flags",
+        "_holder",
+        "_journal",
+        "_life",
+        "_pid",
+        "_session",
+        "_settings",
+        "_started",
+        "_timing",
+        "_usage",
+    )
+    _fast: "Fast"
+    """What ``is_enabled`` looks a key up in: the flags that it has been asked for since these flags are in force."""
+    _flags: "tuple[FlagSet, Fast]"
+    """The flags in force, and the dictionary that belongs to them and to no others."""
     _session: "Session | None"
+    _settings: Settings | None
 
     def __init__(
         self,
@@ -128,13 +148,24 @@ class Client:
             context: Whom to evaluate it for: a ``Context``, a bare user id, or ``None`` for nobody in particular.
             default: The answer where there is none: for an unknown flag, or before any flags have come.
         """
-        # The fast path is one look-up in an attribute of this object and one call. Whatever goes wrong, from a flag
-        # that is not there to an object that raises when it is looked at, costs nothing until it happens.
+        # Whatever is wrong, from a flag not asked for before to an object that raises when it is looked at, costs
+        # nothing until it happens.
         try:
-            return self._enabled[key](context)
+            return self._fast[key](context)
+        except Exception:  # noqa: BLE001 (never raises, whatever it is given)
+            return self._is_enabled_slowly(key, context, default)
+
+    def _is_enabled_slowly(self, key: Any, context: Any, default: bool) -> bool:
+        try:
+            self._ensure_started()
+            flags, fast = self._flags
+            enabled = flags.enabled[key]
+            answer = enabled(context)
+            fast[key] = enabled
         except Exception:  # noqa: BLE001 (never raises, whatever it is given)
             details = self._details(key, context, default)
             return default if details.error_code in _NO_ANSWER else details.enabled
+        return answer
 
     def value(self, key: str, context: Anyone = None, default: Any = None) -> Any:
         """The value of the variant that a flag serves somebody.
@@ -146,7 +177,7 @@ class Client:
                 not given out (an integer will do for a float); any value will do for ``None``.
         """
         try:
-            outcome = self._flags.decide(key, context)
+            outcome = self._flags[0].decide(key, context)
             value = outcome.value
             if value.__class__ is default.__class__ or fits(value, default):
                 outcome.counter[0] += 1
@@ -168,16 +199,17 @@ class Client:
     def _details(self, key: Any, context: Any, default: Any) -> EvaluationDetails[Any]:
         try:
             self._ensure_started()
-            found = answer(self._flags, key, context, default)
+            found = answer(self._flags[0], key, context, default)
         except Exception as error:  # noqa: BLE001 (never raises, whatever it is given)
-            found = broken(self._flags, key, default, error)
+            found = broken(self._flags[0], key, default, error)
         if found.cause:
             self._journal.complain(found.cause, found.details.error_message or "")
         return found.details
 
     def _publish(self, flags: FlagSet) -> None:
-        self._flags = flags
-        self._enabled = flags.enabled
+        fast: Fast = {}
+        self._flags = (flags, fast)
+        self._fast = fast
 
     # --- the flags' arrival -----------------------------------------------------------------------------------
 
@@ -354,6 +386,8 @@ class Client:
 
 class DefaultClient(Client):
     """A client that is told everything by the environment, and starts when it is first used."""
+
+    __slots__ = ()
 
     def __init__(self) -> None:
         self._prepare(Timing())

@@ -40,6 +40,8 @@ class InMemoryClient(Client):
     True
     """
 
+    __slots__ = ()
+
     def __init__(self, flags: Mapping[str, Any] | None = None, *, app: str = "") -> None:
         self._prepare(Timing())
         self._started = True

@@ -2,6 +2,7 @@
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -29,4 +30,7 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", "fader_server:storage/migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise ValueError(f"the database is of another version of Fader than this one: {error}") from error

@@ -109,6 +109,7 @@ flag_environments = sa.Table(
     sa.Index("flag_environments_by_flag", "project", "flag"),
 )
 
+# Which segments and prerequisites a configuration names: what must stay as long as it does.
 flag_references = sa.Table(
     "flag_references",
     metadata,
@@ -122,7 +123,6 @@ flag_references = sa.Table(
         ["flag_environments.project", "flag_environments.environment", "flag_environments.flag"],
     ),
     sa.Index("flag_references_by_target", "project", "kind", "target"),
-    comment="Which segments and prerequisites a configuration names: what must stay as long as it does",
 )
 
 segments = sa.Table(

@@ -36,7 +36,7 @@ class Store:
         """Connect, and bring the schema up to date unless told not to.
 
         Raises:
-            ValueError: if the URL is none that we can use.
+            ValueError: if the URL is none that we can use, or leads to something that is no database of ours.
             Unavailable: if the database cannot be reached or written to.
         """
         engine = create_engine(database_url)
@@ -44,6 +44,8 @@ class Store:
             if migrate:
                 with _faults_as_unavailable():
                     await migrate_engine(engine)
+        except sa.exc.DatabaseError as fault:
+            raise ValueError(f"what it leads to is no database: {fault.__cause__ or fault}") from fault
         except BaseException:
             await engine.dispose()
             raise

@@ -1,0 +1,202 @@
+"""From the Authorization header to a principal: who is let in, for how long, and what the database is
+asked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from fader_server.access import Access, Forbidden, Unauthorized, ensure_initial_credentials, has_admin_token
+from fader_server.access.issuing import CredentialService
+from fader_server.bus.in_process import InProcessBus
+from fader_server.errors import Unavailable
+from fader_server.storage import Store, keys, schema
+from fader_server.storage.records import SdkKey
+
+pytestmark = pytest.mark.anyio
+
+BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
+TOKEN = "fader_" + "t" * 32
+SDK_KEY = "default:production." + "s" * 32
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = BEGIN
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(f"sqlite:///{tmp_path}/fader.db")
+    await ensure_initial_credentials(store, admin_token=TOKEN, sdk_keys=[SDK_KEY], now=BEGIN)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def access(store: Store, clock: Clock) -> AsyncIterator[Access]:
+    access = Access(store, clock)
+    yield access
+    await access.close()
+
+
+@pytest.fixture
+def credentials(store: Store, access: Access, clock: Clock) -> CredentialService:
+    return CredentialService(store, InProcessBus(), access, clock)
+
+
+async def _listed(store: Store) -> list[SdkKey]:
+    async with store.read() as connection:
+        return await keys.keys(connection, "default")
+
+
+@pytest.mark.parametrize("header", [f"Bearer {SDK_KEY}", f"bearer  {SDK_KEY} ", SDK_KEY])
+async def test_sdk_keys_are_taken_with_and_without_bearer(access: Access, header: str) -> None:
+    principal = await access.sdk_principal(header)
+    assert (principal.project, principal.environment) == ("default", "production")
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer default:production.x", "ø\udc80"]
+)
+async def test_strangers_are_sent_away(access: Access, header: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        await access.sdk_principal(header)
+    with pytest.raises((Unauthorized, Forbidden)):
+        await access.admin_principal(header)
+
+
+async def test_keys_and_tokens_do_not_stand_in_for_each_other(access: Access) -> None:
+    with pytest.raises(Forbidden, match="admin token"):
+        await access.sdk_principal(f"Bearer {TOKEN}")
+    with pytest.raises(Forbidden, match="SDK key"):
+        await access.admin_principal(f"Bearer {SDK_KEY}")
+    assert (await access.admin_principal(f"Bearer {TOKEN}")).role == "admin"
+
+
+async def test_an_expired_key_is_refused_even_if_it_was_seen_just_now(
+    access: Access, credentials: CredentialService, clock: Clock
+) -> None:
+    issued = await credentials.issue_key("default", "staging", "short", BEGIN + timedelta(seconds=5))
+    assert (await access.sdk_principal(issued.secret)).environment == "staging"
+    clock.advance(seconds=5)
+    with pytest.raises(Unauthorized, match="expired"):
+        await access.sdk_principal(issued.secret)
+
+
+async def test_a_revoked_key_is_refused_at_once(access: Access, credentials: CredentialService) -> None:
+    issued = await credentials.issue_key("default", "staging", "shop", None)
+    await access.sdk_principal(issued.secret)
+    await credentials.revoke_key("default", issued.key.id, lambda _: None)
+    with pytest.raises(Unauthorized, match="revoked"):
+        await access.sdk_principal(issued.secret)
+
+
+async def test_what_another_server_revokes_is_noticed_soon(access: Access, store: Store, clock: Clock) -> None:
+    principal = await access.sdk_principal(SDK_KEY)
+    async with store.write() as connection:
+        await keys.revoke_key(connection, principal.key_id, clock())
+    await access.sdk_principal(SDK_KEY)
+    clock.advance(seconds=15)
+    with pytest.raises(Unauthorized):
+        await access.sdk_principal(SDK_KEY)
+
+
+async def test_an_outage_signs_nobody_out(access: Access, store: Store, clock: Clock) -> None:
+    known = await access.sdk_principal(SDK_KEY)
+    async with store.write() as connection:
+        await connection.execute(sa.text("ALTER TABLE sdk_keys RENAME TO away"))
+    clock.advance(minutes=10)
+    assert await access.sdk_principal(SDK_KEY) == known
+    with pytest.raises(Unavailable):
+        await access.sdk_principal("default:production." + "x" * 32)
+    async with store.write() as connection:
+        await connection.execute(sa.text("ALTER TABLE away RENAME TO sdk_keys"))
+
+
+async def test_the_last_use_is_written_at_most_once_a_minute(access: Access, store: Store, clock: Clock) -> None:
+    async def last_written() -> datetime | None:
+        if access._writing_use is not None:
+            await access._writing_use
+        [key] = await _listed(store)
+        return key.last_used_at
+
+    await access.sdk_principal(SDK_KEY)
+    assert await last_written() == BEGIN
+    clock.advance(seconds=30)
+    await access.sdk_principal(SDK_KEY)
+    assert await last_written() == BEGIN
+    clock.advance(seconds=30)
+    await access.sdk_principal(SDK_KEY)
+    assert await last_written() == BEGIN + timedelta(minutes=1)
+    clock.advance(seconds=30)
+    await access.sdk_principal(SDK_KEY)
+    await access.close()
+    assert await last_written() == BEGIN + timedelta(minutes=1, seconds=30)
+
+
+async def test_many_at_once_are_recognised(access: Access) -> None:
+    principals = await asyncio.gather(*(access.sdk_principal(SDK_KEY) for _ in range(200)))
+    assert len(set(principals)) == 1
+
+
+async def test_initial_credentials_are_ensured_once(store: Store) -> None:
+    await ensure_initial_credentials(store, admin_token=TOKEN, sdk_keys=[SDK_KEY], now=BEGIN)
+    assert len(await _listed(store)) == 1
+    assert await has_admin_token(store)
+    async with store.read() as connection:
+        digests = list((await connection.execute(sa.select(schema.sdk_keys.c.hash))).scalars())
+    assert [len(digest) for digest in digests] == [64]
+
+
+async def test_without_initial_credentials_there_are_none(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/other.db")
+    await ensure_initial_credentials(store, admin_token=None, sdk_keys=[], now=BEGIN)
+    assert not await has_admin_token(store)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("admin_token", "sdk_keys", "told"),
+    [
+        ("letmein_0123456789abcdef", [], "fader_"),
+        ("fader_tiny", [], "16 characters"),
+        (None, ["default:production.tiny"], "16 characters"),
+        (None, ["production." + "s" * 32], "project:environment.secret"),
+        (None, [SDK_KEY, "default:nowhere." + "s" * 32], "SDK key 2 is for default:nowhere"),
+    ],
+)
+async def test_initial_credentials_that_make_no_sense_are_refused_unseen(
+    store: Store, admin_token: str | None, sdk_keys: list[str], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told) as refused:
+        await ensure_initial_credentials(store, admin_token=admin_token, sdk_keys=sdk_keys, now=BEGIN)
+    for secret in (admin_token, *sdk_keys):
+        assert secret is None or secret.rpartition(".")[2] not in str(refused.value)
+
+
+async def test_secrets_are_not_in_representations(credentials: CredentialService) -> None:
+    key = await credentials.issue_key("default", "staging", "shop", None)
+    token = await credentials.issue_token("ci", "viewer")
+    assert key.secret not in repr(key)
+    assert token.secret not in repr(token)
+    assert token.secret.startswith("fader_")

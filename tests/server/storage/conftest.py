@@ -1,0 +1,28 @@
+"""Every test of the storage runs on every database that there is."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fader_server.storage import Store
+
+DATABASES = ["sqlite"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    return {"sqlite": f"sqlite:///{tmp_path}/fader.db"}[request.param]
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    store = await Store.open(database_url)
+    yield store
+    await store.close()

@@ -1,0 +1,181 @@
+"""The admin API over HTTP: paths in, documents out, problems as errors that scripts can tell apart."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+import urllib3
+
+from fader._version import __version__
+from fader.sse import EventParser
+from fader_cli.errors import CliError
+from fader_cli.exits import ExitCode
+
+TIMEOUT: Final = 15.0
+_SILENCE: Final = 45.0
+"""Seconds after which a stream that says nothing, not even a heartbeat, is given up."""
+_LARGEST_EVENT: Final = 16 * 1024 * 1024
+
+_CODES: Final = {
+    401: ExitCode.NOT_ALLOWED,
+    403: ExitCode.NOT_ALLOWED,
+    404: ExitCode.NOT_FOUND,
+    409: ExitCode.CONFLICT,
+    412: ExitCode.CONFLICT,
+    429: ExitCode.UNREACHABLE,
+    502: ExitCode.UNREACHABLE,
+    503: ExitCode.UNREACHABLE,
+    504: ExitCode.UNREACHABLE,
+}
+
+
+def path_of(*parts: str) -> str:
+    """A path below ``/api/v1``, each part quoted."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+class Api:
+    """A server's admin API.
+
+    Args:
+        url: The server's address.
+        token: An admin token.
+        timeout: Seconds that an answer may take.
+    """
+
+    def __init__(self, url: str, token: str, timeout: float = TIMEOUT) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "User-Agent": f"fader-cli/{__version__}",
+            "Accept": "application/json",
+        }
+        self._pool = urllib3.PoolManager(retries=False, timeout=timeout)
+
+    def __repr__(self) -> str:
+        return f"Api({self.url!r})"
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Read."""
+        return self._call("GET", path, query=query)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
+        """Make, or do."""
+        return self._call("POST", path, body=dict(body or {}), query=query)
+
+    def put(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
+        """Replace."""
+        return self._call("PUT", path, body=dict(body), query=query)
+
+    def patch(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
+        """Change some fields."""
+        return self._call("PATCH", path, body=dict(body), query=query)
+
+    def delete(self, path: str, **query: Any) -> Any:
+        """Remove."""
+        return self._call("DELETE", path, query=query)
+
+    def pages(self, path: str, most: int | None = None, **query: Any) -> list[Any]:
+        """All items of a list, or the first ``most``."""
+        items: list[Any] = []
+        cursor = None
+        while True:
+            wanted = 500 if most is None else min(500, most - len(items))
+            page = self.get(path, **query, limit=wanted, cursor=cursor)
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None or (most is not None and len(items) >= most):
+                return items
+
+    def events(self, path: str, last_id: str | None = None, **query: Any) -> Iterator[tuple[str, Any]]:
+        """Follow an event stream until it ends: each event's name and document.
+
+        An event named ``open`` comes first, when the server has answered.
+
+        Raises:
+            CliError: if the server refuses, or the connection is lost.
+        """
+        headers = self._headers | {"Accept": "text/event-stream"}
+        if last_id is not None:
+            headers["Last-Event-ID"] = last_id
+        try:
+            answer = self._pool.request(
+                "GET",
+                self._url(path, query),
+                headers=headers,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=TIMEOUT, read=_SILENCE),
+            )
+            if answer.status != 200:
+                self._raise(answer.status, answer.read())
+            yield "open", None
+            parser = EventParser(_LARGEST_EVENT)
+            while part := answer.read1(65_536):
+                for event in parser.feed(part):
+                    yield event.name, msgspec.json.decode(event.data) if event.data else None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+
+    def _call(self, method: str, path: str, *, query: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> Any:
+        headers = dict(self._headers)
+        payload = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            payload = msgspec.json.encode(body)
+        try:
+            answer = self._pool.request(method, self._url(path, query), body=payload, headers=headers)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+        if answer.status >= 300:
+            self._raise(answer.status, answer.data)
+        if not answer.data:
+            return None
+        try:
+            return msgspec.json.decode(answer.data)
+        except msgspec.DecodeError:
+            raise CliError(
+                f"what answers at {self.url} is not a Fader server", "check --url", ExitCode.UNREACHABLE
+            ) from None
+
+    def _url(self, path: str, query: Mapping[str, Any]) -> str:
+        given = {
+            name: str(value).lower() if isinstance(value, bool) else value
+            for name, value in query.items()
+            if value is not None
+        }
+        return f"{self.url}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+
+    def _unreachable(self, error: Exception) -> CliError:
+        reason = str(getattr(error, "reason", None) or error)
+        if "refused" in reason:
+            reason = "nothing listens there"
+        elif "timed out" in reason.lower():
+            reason = "it does not answer in time"
+        elif "resolve" in reason.lower() or "Name or service" in reason:
+            reason = "there is no host of that name"
+        return CliError(
+            f"cannot reach {self.url}: {reason}", "is the server running? Is --url right?", ExitCode.UNREACHABLE
+        )
+
+    def _raise(self, status: int, body: bytes) -> None:
+        code = _CODES.get(status, ExitCode.FAILED)
+        try:
+            problem = msgspec.json.decode(body, type=dict[str, Any])
+            message, hint = str(problem["detail"]), problem.get("hint")
+        except (msgspec.DecodeError, msgspec.ValidationError, KeyError):
+            raise CliError(
+                f"{self.url} answers with status {status}, and not as a Fader server would", "check --url", code
+            ) from None
+        if status == 401:
+            hint = "sign in with `fader login`"
+        others = [error for error in problem.get("errors", []) if error.get("field") != problem.get("field")]
+        if others:
+            message = "; ".join(f"{error['field']}: {error['detail']}" for error in problem.get("errors", []))
+        raise CliError(message.rstrip("."), hint, code, problem)
+
+
+def wait_a_moment(attempt: int) -> None:
+    """Pause before connecting anew: a second, then two, at most five."""
+    time.sleep(min(1 + attempt, 5))

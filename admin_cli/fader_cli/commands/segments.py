@@ -1,0 +1,174 @@
+"""Reusable sets of contexts: ``segment list|show|create|edit|delete``."""
+
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.markup import escape
+
+from fader.model import Constraint
+from fader_cli.api import path_of
+from fader_cli.commands.rules import Condition
+from fader_cli.conditions import format_condition
+from fader_cli.groups import Commands
+from fader_cli.options import complete_segments, dry_run_option, reason_option, with_session, yes_option
+from fader_cli.render import table
+from fader_cli.session import Session, plural
+
+_name: Final = click.argument("name", metavar="SEGMENT", shell_complete=complete_segments)
+_conditions: Final = click.option(
+    "--if", "conditions", type=Condition(), multiple=True, metavar="CONDITION", help="Members are all with these …"
+)
+_keys: Final = click.option("--key", "keys", multiple=True, metavar="ID", help="… and these users, by id.")
+_file: Final = click.option(
+    "--keys-from",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="A file of ids, a line each (- for standard input).",
+)
+
+
+def _path(session: Session, *more: str) -> str:
+    return path_of("projects", session.project, "segments", *more)
+
+
+def _read_keys(keys: tuple[str, ...], file: str | None) -> list[str]:
+    found = dict.fromkeys(keys)
+    if file is not None:
+        with click.open_file(file, encoding="utf-8") as lines:
+            found |= dict.fromkeys(line.strip() for line in lines if line.strip())
+    return list(found)
+
+
+def _show(session: Session, segment: dict[str, Any]) -> None:
+    out = session.out
+    out.print(f"[key]{escape(segment['key'])}[/] [quiet]{escape(segment['description'])}[/]")
+    for constraint in msgspec.convert(segment["constraints"], tuple[Constraint, ...]):
+        out.print(f"  {escape(format_condition(constraint))}")
+    keys = segment["targeting_keys"]
+    if keys:
+        shown = ", ".join(keys[:10]) + (" …" if len(keys) > 10 else "")
+        out.print(f"  {plural(len(keys), 'user')} by id: {escape(shown)}")
+    if not segment["constraints"] and not keys:
+        out.print("  [quiet]nobody yet[/]")
+    used = ", ".join(segment["used_by"]) or "no flag"
+    out.print(f"  [quiet]used by {escape(used)}[/]")
+
+
+@click.group(cls=Commands)
+def segment() -> None:
+    """Reusable sets of users."""
+
+
+@segment.command("list")
+@with_session()
+def list_segments(session: Session) -> None:
+    """All segments."""
+    found = session.api.pages(_path(session))
+
+    def show() -> None:
+        made = table("SEGMENT", "CONDITIONS", "USERS BY ID", "USED BY", "DESCRIPTION")
+        for one in found:
+            made.add_row(
+                escape(one["key"]),
+                str(len(one["constraints"])),
+                f"{len(one['targeting_keys']):,}",
+                escape(", ".join(one["used_by"])),
+                escape(one["description"]),
+            )
+        session.out.print(made if found else "[quiet]no segments[/]")
+
+    session.emit(found, show)
+
+
+@segment.command("show")
+@_name
+@with_session()
+def show_segment(session: Session, name: str) -> None:
+    """Who belongs to a segment, and which flags ask for it."""
+    found = session.api.get(_path(session, name))
+    session.emit(found, lambda: _show(session, found))
+
+
+@segment.command()
+@click.argument("name", metavar="SEGMENT")
+@_conditions
+@_keys
+@_file
+@click.option("-d", "--description", default="", metavar="TEXT")
+@reason_option
+@dry_run_option
+@with_session()
+def create(
+    session: Session,
+    name: str,
+    conditions: tuple[Constraint, ...],
+    keys: tuple[str, ...],
+    file: str | None,
+    description: str,
+    reason: str,
+    dry_run: bool,
+) -> None:
+    """Make a segment."""
+    body = {
+        "key": name,
+        "description": description,
+        "constraints": [msgspec.to_builtins(one) for one in conditions],
+        "targeting_keys": _read_keys(keys, file),
+        "reason": reason,
+    }
+    made = session.api.post(_path(session), body, dry_run=dry_run or None)
+    session.emit(made, lambda: _show(session, made))
+
+
+@segment.command()
+@_name
+@_conditions
+@_keys
+@_file
+@click.option("--remove-key", "removed", multiple=True, metavar="ID", help="Users who are members no longer.")
+@click.option("--no-conditions", is_flag=True, help="Take all conditions away.")
+@click.option("-d", "--description", metavar="TEXT")
+@reason_option
+@dry_run_option
+@with_session()
+def edit(
+    session: Session,
+    name: str,
+    conditions: tuple[Constraint, ...],
+    keys: tuple[str, ...],
+    file: str | None,
+    removed: tuple[str, ...],
+    no_conditions: bool,
+    description: str | None,
+    reason: str,
+    dry_run: bool,
+) -> None:
+    """Add and remove users; conditions given replace all that it has."""
+    found = session.api.get(_path(session, name))
+    members = dict.fromkeys([*found["targeting_keys"], *_read_keys(keys, file)])
+    constraints = [msgspec.to_builtins(one) for one in conditions] or ([] if no_conditions else found["constraints"])
+    body = {
+        "description": found["description"] if description is None else description,
+        "constraints": constraints,
+        "targeting_keys": [key for key in members if key not in removed],
+        "reason": reason,
+    }
+    changed = session.api.put(_path(session, name), body, dry_run=dry_run or None)
+    session.emit(changed, lambda: _show(session, changed))
+
+
+@segment.command()
+@_name
+@reason_option
+@yes_option
+@with_session()
+def delete(session: Session, name: str, reason: str, yes: bool) -> None:
+    """Remove a segment that no flag asks for."""
+    session.confirm(f"Delete the segment {name}?", yes=yes)
+    session.api.delete(_path(session, name), reason=reason or None)
+    session.emit({"deleted": name}, lambda: session.out.print(f"segment [key]{escape(name)}[/] is deleted"))
+
+
+COMMANDS: Final = (segment,)

@@ -1,0 +1,138 @@
+"""``serve``: the flag server on this machine, with nothing to configure."""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+import msgspec
+import platformdirs
+from msgspec import Struct
+from rich.padding import Padding
+
+from fader_cli import config
+from fader_cli.config import Config, Profile
+from fader_cli.errors import CliError, usage_error
+from fader_cli.server_process import (
+    ENVIRONMENTS,
+    new_admin_token,
+    new_sdk_key,
+    require_server,
+    start,
+    wait_until_ready,
+)
+from fader_cli.session import Session
+
+_PROFILE: Final = "local"
+_ENVIRONMENT: Final = "development"
+
+
+class _Secrets(Struct, frozen=True):
+    """What the local server accepts. Made at its first start, and kept where only this user can read it."""
+
+    admin_token: str
+    sdk_keys: dict[str, str]
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="The port to listen on.")
+@click.option("--db", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The database's file.")
+def serve(host: str, port: int, db: Path | None) -> int:
+    """Run the flag server here, on SQLite. For production there is `fader-server`, set up by its environment."""
+    require_server()
+    database = (db or Path(platformdirs.user_data_dir("fader")) / "fader.db").absolute()
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise usage_error(
+            f"cannot make {database.parent}: {error.strerror}", "choose another place with --db"
+        ) from None
+    _refuse_taken_port(host, port)
+    kept = _kept_secrets()
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 (only compared with)
+    process = start(
+        host=host,
+        port=port,
+        database=database,
+        admin_token=kept.admin_token,
+        sdk_keys=kept.sdk_keys,
+        more={} if "FADER_LOG_LEVEL" in os.environ else {"FADER_LOG_LEVEL": "warning"},
+    )
+    # Ctrl-C reaches the child by itself, being of the same group; it says goodbye to its streams and ends.
+    with _passing_on_signals(process.pid):
+        if wait_until_ready(process, url):
+            _remember(url, kept)
+            _welcome(url, kept, database)
+        return process.wait()
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CliError(
+                f"cannot listen on {host}:{port}: {error.strerror}", f"choose another port: --port {port + 1}"
+            ) from None
+
+
+def _kept_secrets() -> _Secrets:
+    path = config.config_dir() / "local-server.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Secrets)
+    except FileNotFoundError:
+        made = _Secrets(new_admin_token(), {name: new_sdk_key(name) for name in ENVIRONMENTS})
+        config.write_private(path, msgspec.json.encode(made).decode())
+        return made
+    except (OSError, msgspec.DecodeError) as error:
+        raise CliError(f"cannot read {path}: {error}", "remove the file, and new keys are made") from None
+
+
+def _remember(url: str, kept: _Secrets) -> None:
+    known = config.load()
+    profile = Profile(url=url, token=kept.admin_token, environment=_ENVIRONMENT)
+    if known.profiles.get(_PROFILE) != profile or not known.current:
+        config.save(Config(current=known.current or _PROFILE, profiles={**known.profiles, _PROFILE: profile}))
+
+
+@contextlib.contextmanager
+def _passing_on_signals(pid: int) -> Iterator[None]:
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _welcome(url: str, kept: _Secrets, database: Path) -> None:
+    out = Session().out
+    out.print(f"\n[on]●[/] [key]Fader is running[/] at {url}   [quiet]Ctrl-C ends it; flags are kept in[/]")
+    out.print(f"  [quiet]{database}[/]\n", soft_wrap=True)
+    out.print(f"  Your application, in another terminal [quiet](environment {_ENVIRONMENT})[/]:")
+    exports = f"export FADER_URL={url}\nexport FADER_SDK_KEY={kept.sdk_keys[_ENVIRONMENT]}"
+    out.print(Padding(exports, (0, 4)), soft_wrap=True)
+    out.print("\n  Try:")
+    commands = "fader create new-checkout\nfader on new-checkout --at 10%\nfader explain new-checkout --user ada"
+    out.print(Padding(commands, (0, 4)))
+    known = config.load()
+    if known.current != _PROFILE:
+        out.print(
+            f"\n  [hint]The command line is signed in elsewhere: `fader profile use {_PROFILE}` brings it here.[/]"
+        )
+    out.print()
+
+
+COMMANDS: Final = (serve,)

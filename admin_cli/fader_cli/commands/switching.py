@@ -1,0 +1,83 @@
+"""The verbs that on-call uses: ``on``, ``off``, ``rollout``, ``undo``."""
+
+from typing import Any, Final
+
+import click
+
+from fader_cli.api import path_of
+from fader_cli.options import PERCENTAGE, dry_run_option, flag_argument, reason_option, with_session
+from fader_cli.render import show_switched
+from fader_cli.session import Session
+
+
+def switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry_run: bool) -> None:
+    """Send a verb and show what became of it."""
+    environment = session.environment
+    path = path_of("projects", session.project, "flags", flag, "environments", environment, verb)
+    answer = session.api.post(path, body, dry_run=dry_run or None)
+    session.emit(answer, lambda: show_switched(session, answer, dry_run=dry_run))
+
+
+@click.command()
+@flag_argument
+@click.option("--at", "percentage", type=PERCENTAGE, metavar="PERCENT", help="Let only this share in, from the start.")
+@reason_option
+@dry_run_option
+@with_session(environment=True)
+def on(session: Session, flag: str, percentage: float | None, reason: str, dry_run: bool) -> None:
+    """Switch a flag on, for everyone whom its rules let in."""
+    body: dict[str, Any] = {"reason": reason}
+    if percentage is not None:
+        body["percentage"] = percentage
+    switch(session, flag, "on", body, dry_run=dry_run)
+
+
+@click.command()
+@flag_argument
+@reason_option
+@dry_run_option
+@with_session(environment=True)
+def off(session: Session, flag: str, reason: str, dry_run: bool) -> None:
+    """Switch a flag off, for everyone, at once. Wins over every rule."""
+    switch(session, flag, "off", {"reason": reason}, dry_run=dry_run)
+
+
+@click.command()
+@flag_argument
+@click.argument("percentage", type=PERCENTAGE, metavar="PERCENT")
+@click.option("--by", metavar="ATTRIBUTE", help="What is hashed: default (the user id), random, or an attribute.")
+@click.option("--salt", metavar="TEXT", help="Flags with the same salt are rolled out to the same users.")
+@click.option("--rule", metavar="ID", help="The rule to change; else the last one that is for everybody.")
+@reason_option
+@dry_run_option
+@with_session(environment=True)
+def rollout(
+    session: Session,
+    flag: str,
+    percentage: float,
+    by: str | None,
+    salt: str | None,
+    rule: str | None,
+    reason: str,
+    dry_run: bool,
+) -> None:
+    """Let in a share of all users: 10%, 0.5%, 0.001%. Raising it keeps everyone who was in.
+
+    It never switches a flag on: what was turned off stays off.
+    """
+    given = {"by": by, "salt": salt, "rule": rule}
+    body = {"percentage": percentage, "reason": reason} | {k: v for k, v in given.items() if v is not None}
+    switch(session, flag, "rollout", body, dry_run=dry_run)
+
+
+@click.command()
+@flag_argument
+@reason_option
+@dry_run_option
+@with_session(environment=True)
+def undo(session: Session, flag: str, reason: str, dry_run: bool) -> None:
+    """Go back to the state before the last change. Twice is as before."""
+    switch(session, flag, "undo", {"reason": reason}, dry_run=dry_run)
+
+
+COMMANDS: Final = (on, off, rollout, undo)

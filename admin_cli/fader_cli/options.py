@@ -1,0 +1,117 @@
+"""Options that all commands share, and how their values are completed and checked."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from fader_cli.api import path_of
+from fader_cli.errors import CliError
+from fader_cli.percentages import parse_percentage
+from fader_cli.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PATIENCE: Final = 1.0
+"""Seconds that completion may take: somebody is waiting with a finger on the tab key."""
+
+
+def _complete(path: Callable[[Session], str]) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        given = context.params
+        try:
+            session = Session(
+                profile=given.get("profile"),
+                url=given.get("url"),
+                token=given.get("token"),
+                project=given.get("project"),
+                timeout=_PATIENCE,
+            )
+            items = session.api.pages(path(session), most=500)
+        except (CliError, OSError):
+            return []
+        return [CompletionItem(item["key"]) for item in items if item["key"].startswith(incomplete)]
+
+    return complete
+
+
+complete_flags: Final = _complete(lambda session: path_of("projects", session.project, "flags"))
+complete_segments: Final = _complete(lambda session: path_of("projects", session.project, "segments"))
+complete_environments: Final = _complete(lambda session: path_of("projects", session.project, "environments"))
+
+
+def with_session(*, environment: bool = False) -> Callable[[F], F]:
+    """Give a command the options of every command, and a :class:`Session` as its first argument.
+
+    Args:
+        environment: Whether it is about an environment, and so has ``-e``.
+    """
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def run(
+            *arguments: Any,
+            profile: str | None,
+            url: str | None,
+            token: str | None,
+            project: str | None,
+            as_json: bool,
+            **named: Any,
+        ) -> Any:
+            session = Session(
+                profile=profile,
+                url=url,
+                token=token,
+                project=project,
+                environment=named.pop("environment", None),
+                as_json=as_json,
+            )
+            return command(session, *arguments, **named)
+
+        for option in reversed(_COMMON):
+            run = option(run)
+        if environment:
+            run = _ENVIRONMENT(run)
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+_ENVIRONMENT: Final = click.option(
+    "-e",
+    "--environment",
+    metavar="NAME",
+    shell_complete=complete_environments,
+    help="The environment.  [FADER_ENVIRONMENT, or the profile's]",
+)
+
+_COMMON: Final = (
+    click.option("-p", "--project", metavar="NAME", help="The project.  [FADER_PROJECT, else default]"),
+    click.option("--json", "as_json", is_flag=True, help="Write a JSON document instead of text for people."),
+    click.option("--profile", metavar="NAME", help="The profile to use.  [FADER_PROFILE]"),
+    click.option("--url", metavar="URL", help="The server's address.  [FADER_URL]"),
+    click.option("--token", metavar="TOKEN", help="An admin token; better: FADER_TOKEN, or `fader login`."),
+)
+
+reason_option: Final = click.option("-m", "--reason", default="", metavar="TEXT", help="Why, for the history.")
+dry_run_option: Final = click.option("--dry-run", is_flag=True, help="Check, show what would change, change nothing.")
+yes_option: Final = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+flag_argument: Final = click.argument("flag", metavar="FLAG", shell_complete=complete_flags)
+
+
+class Percentage(click.ParamType[float]):
+    """A parameter such as ``10%``."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            return value if isinstance(value, float) else parse_percentage(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+PERCENTAGE: Final = Percentage()

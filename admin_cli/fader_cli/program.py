@@ -1,0 +1,95 @@
+"""The program: all commands, and the one place where errors become words and exit codes."""
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from fader._version import __version__
+from fader_cli.commands import (
+    credentials,
+    demo,
+    environments,
+    explaining,
+    flags,
+    history,
+    profiles,
+    rules,
+    segments,
+    serving,
+    shells,
+    switching,
+    variants,
+    watching,
+)
+from fader_cli.errors import CliError
+from fader_cli.exits import MEANINGS, ExitCode
+from fader_cli.groups import Commands
+
+_CODES = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"\b\nExit codes:\n{_CODES}",
+)
+@click.version_option(__version__, "--version", message="fader %(version)s")
+def program() -> None:
+    """Feature flags: bring code up slowly, and down at once."""
+
+
+for _group in (
+    flags,
+    switching,
+    rules,
+    variants,
+    segments,
+    explaining,
+    history,
+    watching,
+    environments,
+    credentials,
+    profiles,
+    serving,
+    demo,
+    shells,
+):
+    for _command in _group.COMMANDS:
+        program.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        Its exit code, one of ``ExitCode`` (or that of the server that ``serve`` has run).
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        result: Any = program.main(given, prog_name="fader", standalone_mode=False)
+    except CliError as error:
+        return _complain(error, given)
+    except click.UsageError as error:
+        where = f"see `{error.ctx.command_path} --help`" if error.ctx is not None else None
+        return _complain(CliError(error.format_message().rstrip("."), where, ExitCode.USAGE), given)
+    except click.ClickException as error:
+        return _complain(CliError(error.format_message()), given)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone, which is fine (`fader list | head`); nothing more can be written.
+        sys.stdout = None
+        return ExitCode.OK
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _complain(error: CliError, given: list[str]) -> int:
+    if "--json" in given:
+        click.echo(msgspec.json.encode(error.document()).decode(), err=True)
+    else:
+        hint = f" ({error.hint})" if error.hint else ""
+        click.echo(f"fader: {error.message}{hint}", err=True)
+    return int(error.code)

@@ -1,0 +1,151 @@
+"""Results for people: tables and a few words, fit for 80 columns."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from fader.model import Rule
+from fader_cli.sentences import (
+    differences,
+    prerequisite_sentence,
+    prerequisites_of,
+    rule_sentence,
+    rules_of,
+    state_in_short,
+)
+from fader_cli.session import Session
+
+
+def table(*columns: str) -> Table:
+    """A table in the house's style: no lines, quiet headings."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="quiet")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def coloured_state(state: str) -> str:
+    """``ON …`` in green, ``OFF`` in red."""
+    return f"[{'on' if state.startswith('ON') else 'off'}]{escape(state)}[/]"
+
+
+def ago(at: str | None) -> str:
+    """How long ago something was, in one unit."""
+    if at is None:
+        return "never"
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"
+
+
+def show_switched(session: Session, answer: Mapping[str, Any], *, dry_run: bool) -> None:
+    """What a change of a flag in an environment came to."""
+    flag, environment = answer["flag"], answer["environment"]
+    configuration = flag["environments"][environment]
+    state = coloured_state(state_in_short(configuration))
+    verb = "would be" if dry_run else "is"
+    if not answer["changed"]:
+        verb, detail = "is", "nothing to change"
+    else:
+        detail = "nothing is changed yet" if dry_run else f"revision {answer['revision']}"
+    session.out.print(
+        f"[key]{escape(flag['key'])}[/] {verb} {state} in [key]{escape(environment)}[/] [quiet]({detail})[/]"
+    )
+    if configuration["rules"] and (configuration["enabled"] or answer["changed"]):
+        show_rules(session, rules_of(configuration))
+    if not configuration["enabled"] and answer["changed"] and configuration["rules"] and not dry_run:
+        session.notes.print(f"[quiet]it is off; `fader on {flag['key']} -e {environment}` switches it on[/]")
+
+
+def show_rules(session: Session, rules: Sequence[Rule]) -> None:
+    """Rules in their order."""
+    if not rules:
+        session.out.print("  [quiet]no rules: everybody, while it is on[/]")
+        return
+    made = table("", "RULE", "LETS IN")
+    for position, rule in enumerate(rules, start=1):
+        made.add_row(f"  {position}.", rule.id, escape(rule_sentence(rule)))
+        if rule.description:
+            made.add_row("", "", f"[quiet]{escape(rule.description)}[/]")
+    session.out.print(made)
+
+
+def show_flags(session: Session, flags: Sequence[Mapping[str, Any]], *, archived: bool) -> None:
+    """A line a flag, a column an environment."""
+    if not flags:
+        kind = "archived flags" if archived else "flags"
+        session.notes.print(f"[quiet]no {kind} in {escape(session.project)}; `fader create NAME` makes one[/]")
+        return
+    environments = list(flags[0]["environments"])
+    made = table("FLAG", *(name.upper() for name in environments), "DESCRIPTION")
+    for flag in flags:
+        states = [
+            coloured_state(state_in_short(flag["environments"][name])) if name in flag["environments"] else ""
+            for name in environments
+        ]
+        made.add_row(f"[key]{escape(flag['key'])}[/]", *states, f"[quiet]{escape(flag['description'])}[/]")
+    session.out.print(made)
+
+
+def show_flag(
+    session: Session, flag: Mapping[str, Any], usage: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]
+) -> None:
+    """All about one flag."""
+    out = session.out
+    archived = " [off]archived[/]" if flag["archived_at"] else ""
+    out.print(f"[key]{escape(flag['key'])}[/] [quiet]{flag['type']} · {flag['kind']}[/]{archived}")
+    if flag["description"]:
+        out.print(escape(flag["description"]))
+    about = [("owner", flag["owner"]), ("tags", ", ".join(flag["tags"]))]
+    said = [f"[quiet]{name}[/] {escape(value)}" for name, value in about if value]
+    if said:
+        out.print("  ".join(said))
+    for variant in flag["variants"]:
+        is_off = "  [off]off variant[/]" if variant["name"] == flag["off_variant"] else ""
+        out.print(f"  {escape(variant['name'])} = {escape(str(variant.get('value')))}{is_off}")
+    wanted = session.environment_or_none if session.environment_given else None
+    for name, configuration in flag["environments"].items():
+        if wanted is not None and name != wanted:
+            continue
+        out.print()
+        state = coloured_state(state_in_short(configuration))
+        out.print(f"[key]{escape(name)}[/]  {state}  [quiet]{_counts(usage, name)}[/]")
+        for prerequisite in prerequisites_of(configuration):
+            out.print(f"  {escape(prerequisite_sentence(prerequisite))}")
+        if configuration["rules"]:
+            show_rules(session, rules_of(configuration))
+    if changes:
+        out.print()
+        for change in changes:
+            out.print(change_line(change))
+
+
+def _counts(usage: Mapping[str, Any], environment: str) -> str:
+    counts = [item for item in usage["items"] if item["environment"] == environment]
+    if not counts:
+        return "not evaluated in 24 h"
+    return "in 24 h: " + ", ".join(f"{item['variant']} {item['count']:,}" for item in counts)
+
+
+def show_changes(session: Session, changes: Sequence[Mapping[str, Any]]) -> None:
+    """The history, newest first, with what each change changed."""
+    if not changes:
+        session.notes.print("[quiet]no changes[/]")
+    for change in changes:
+        session.out.print(change_line(change))
+        for line in differences(change["before"], change["after"]):
+            style = "on" if line.startswith("+") else "off"
+            session.out.print(f"    [{style}]{escape(line)}[/]")
+
+
+def change_line(change: Mapping[str, Any]) -> str:
+    """One change in one line."""
+    at = datetime.fromisoformat(change["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    reason = f"  “{escape(change['reason'])}”" if change["reason"] else ""
+    where = f"[key]{escape(change['environment'])}[/] {change['revision']}"
+    return f"[quiet]{at}[/]  {where}  {escape(change['key'])} {change['action']} by {escape(change['actor'])}{reason}"

@@ -1,0 +1,154 @@
+"""What a command works with: the server, the project, the environment, and where to write."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.theme import Theme
+
+from fader_cli import config
+from fader_cli.api import TIMEOUT, Api
+from fader_cli.errors import CliError, usage_error
+from fader_cli.exits import ExitCode
+
+THEME = Theme({"on": "bold green", "off": "bold red", "quiet": "dim", "key": "bold", "hint": "yellow"})
+
+
+class Session:
+    """One run of a command. Options win over variables of the environment, these over the profile.
+
+    Args:
+        profile: Name of a profile.
+        url: Of the server.
+        token: An admin token.
+        project: Key of a project.
+        environment: Key of an environment.
+        as_json: Whether to write documents instead of tables.
+        timeout: Seconds that an answer may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: str | None = None,
+        url: str | None = None,
+        token: str | None = None,
+        project: str | None = None,
+        environment: str | None = None,
+        as_json: bool = False,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._profile_name = profile
+        self._url = url
+        self._token = token
+        self._project = project
+        self._environment = environment
+        self.as_json = as_json
+        self._timeout = timeout
+        self.out = Console(theme=THEME, highlight=False)
+        self.notes = Console(theme=THEME, stderr=True, highlight=False)
+
+    @cached_property
+    def profile(self) -> config.Profile:
+        """The profile in use; one with defaults where there is none.
+
+        Raises:
+            CliError: if one was named that does not exist.
+        """
+        known = config.load()
+        name = self._profile_name or os.environ.get("FADER_PROFILE") or known.current
+        if not name:
+            return config.Profile(url=config.DEFAULT_URL, token="")
+        if name not in known.profiles:
+            have = ", ".join(known.profiles) or "none"
+            raise CliError(f"there is no profile {name!r}", f"there are: {have}", ExitCode.NOT_FOUND)
+        return known.profiles[name]
+
+    @cached_property
+    def api(self) -> Api:
+        """The server.
+
+        Raises:
+            CliError: if there is no token for it.
+        """
+        # Named explicitly, a server gets no token that belongs to another one.
+        url = self._url or os.environ.get("FADER_URL")
+        token = self._token or os.environ.get("FADER_TOKEN")
+        if not token and (url is None or url.rstrip("/") == self.profile.url.rstrip("/")):
+            token = self.profile.token
+        url = url or self.profile.url
+        if not token:
+            raise CliError(
+                f"there is no admin token for {url}",
+                "sign in with `fader login`, or set FADER_TOKEN",
+                ExitCode.NOT_ALLOWED,
+            )
+        return Api(url, token, self._timeout)
+
+    @property
+    def project(self) -> str:
+        """The project that commands are about."""
+        return self._project or os.environ.get("FADER_PROJECT") or self.profile.project
+
+    @property
+    def environment_given(self) -> bool:
+        """Whether the environment was named on the command line."""
+        return self._environment is not None
+
+    @property
+    def environment_or_none(self) -> str | None:
+        """The environment that commands are about, if one is named anywhere."""
+        return self._environment or os.environ.get("FADER_ENVIRONMENT") or self.profile.environment or None
+
+    @property
+    def environment(self) -> str:
+        """The same, and it must be named.
+
+        Raises:
+            CliError: listing those that there are.
+        """
+        named = self.environment_or_none
+        if named is None:
+            have = ", ".join(one["key"] for one in self.api.pages(f"/projects/{self.project}/environments"))
+            raise usage_error("which environment?", f"say it with -e: {have}")
+        return named
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
+
+    def emit(self, document: Any, show: Callable[[], None]) -> None:
+        """Write a result: as a document with ``--json``, else in the way of ``show``."""
+        if self.as_json:
+            sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        else:
+            show()
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something that is hard to take back.
+
+        Raises:
+            CliError: without a terminal and without ``--yes``.
+            click.Abort: if the answer is no.
+        """
+        if yes:
+            return
+        if not self.is_interactive:
+            raise usage_error(f"{question} There is nobody to ask", "add --yes if you are sure")
+        click.confirm(question, abort=True, err=True)
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 flag``, ``2 flags``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

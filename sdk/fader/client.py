@@ -1,6 +1,5 @@
 """The client: what applications call. Evaluation is here and costs nothing; everything else happens elsewhere."""
 
-import atexit
 import os
 import threading
 import time
@@ -226,9 +225,10 @@ class Client:
         self._ensure_started()
         deadline = time.monotonic() + timeout
         while not self.ready:
-            session = self._session
-            if session is None or self._holder.isolated:
-                return self._holder.snapshot is not None or self._holder.isolated
+            if self._holder.isolated:
+                return True
+            if self._session is None and (self._started or self._closed):
+                return self._holder.snapshot is not None
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -250,13 +250,10 @@ class Client:
     def status(self) -> Status:
         """How far the answers can be trusted to be the present ones, and why not further."""
         snapshot, journal = self._holder.snapshot, self._journal
-        session = self._session
         if snapshot is None:
             state = State.OFFLINE
-        elif session is not None and session.confirmed and journal.transport is not None:
-            state = State.READY
         else:
-            state = State.STALE
+            state = State.READY if self.ready and journal.transport is not None else State.STALE
         return Status(
             state=state,
             revision=None if snapshot is None else snapshot.revision,
@@ -374,8 +371,12 @@ class Client:
         with self._life:
             self._closed = True
             session, self._session = self._session, None
-        if session is not None:
-            session.stop()
+        if session is None:
+            return None
+        if session.pid != os.getpid():
+            session.abandon()  # a fork that ran no hooks; the connection is the parent's
+            return None
+        session.stop()
         return session
 
     def _ensure_started(self) -> None:
@@ -409,5 +410,4 @@ def _close_all() -> None:
             session.ended()
 
 
-# Runs before daemon threads are frozen, so that these can still send their last reports.
-atexit.register(_close_all)
+forking.register_ending(_close_all)

@@ -1,16 +1,21 @@
-"""What a client needs after a fork: the child has its memory, but not its thread, and shares its connections.
+"""What a client needs of the process that it lives in: to know of forks, and to be closed at the end.
 
-Only hooks that run in the child are used: some servers fork in C and run no others. uWSGI by default runs none of
-Python's at all, but has its own.
+After a fork the child has the client's memory but not its thread, and shares its connections. Only hooks that run in
+the child are used: some servers fork in C and run no others. uWSGI by default runs none of Python's at all, but has
+its own. Children of ``multiprocessing`` have their own way to end, on which ``atexit`` is not heard.
 """
 
+import atexit
 import importlib
 import os
 import sys
 import weakref
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from fader.status import logger
+
+_BEFORE_CHILDREN_ARE_JOINED: Final = 10
 
 
 class Forked(Protocol):
@@ -21,7 +26,8 @@ class Forked(Protocol):
 
 
 _known: "weakref.WeakSet[Forked]" = weakref.WeakSet()
-_told_uwsgi = False
+_endings: list[Callable[[], None]] = []
+_prepared: set[str] = set()
 
 
 def register(forked: Forked) -> None:
@@ -29,7 +35,32 @@ def register(forked: Forked) -> None:
     _known.add(forked)
 
 
+def register_ending(ending: Callable[[], None]) -> None:
+    """Call ``ending`` before the process ends, perhaps more than once: here, and in all children."""
+    _endings.append(ending)
+    # Runs before daemon threads are frozen, so that these can still send their last reports.
+    atexit.register(ending)
+
+
+def prepare_host() -> None:
+    """Arrange what frameworks need beyond Python's own hooks, as far as they are there. Called when a client starts."""
+    _prepare_once(
+        "multiprocessing.util", lambda util: util.Finalize(None, _end, exitpriority=_BEFORE_CHILDREN_ARE_JOINED)
+    )
+    _prepare_once("uwsgi", _prepare_uwsgi)
+
+
+def _prepare_once(module: str, prepare: Callable[[Any], object]) -> None:
+    if module in sys.modules and module not in _prepared:
+        _prepared.add(module)
+        prepare(sys.modules[module])
+
+
 def _in_child() -> None:
+    if "multiprocessing.util" in sys.modules:
+        # In its children it forgets, soon after this, what is to be done at the end, and then calls this.
+        util: Any = sys.modules["multiprocessing.util"]
+        util.register_after_fork(_remember, _remember)
     for forked in list(_known):
         try:
             forked.after_fork()
@@ -37,36 +68,25 @@ def _in_child() -> None:
             logger.exception("a client could not be restarted after a fork")
 
 
-def prepare_host() -> None:
-    """Make forks known that run no hooks of Python's. Called when a client starts."""
-    global _told_uwsgi
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None or _told_uwsgi:
-        return
-    _told_uwsgi = True
-    if not _has_threads(uwsgi):
-        logger.warning("uWSGI runs without --enable-threads, so that flags cannot be followed; please set it")
+def _remember(_: object) -> None:
+    _prepared.discard("multiprocessing.util")
+    prepare_host()
+
+
+def _end() -> None:
+    for ending in _endings:
+        ending()
+
+
+def _prepare_uwsgi(uwsgi: Any) -> None:
+    if not any(name in uwsgi.opt for name in ("enable-threads", "threads")):
+        logger.warning("uWSGI runs without --enable-threads, so that flags cannot be followed: please set it")
     try:
         # The list that its decorator keeps: an application that uses it too would replace a hook of our own.
         importlib.import_module("uwsgidecorators").postfork(_in_child)
-    except Exception:  # noqa: BLE001 (it raises Exception itself where there is no master process, hence no fork)
-        _chain(uwsgi)
-
-
-def _chain(uwsgi: Any) -> None:
-    earlier = getattr(uwsgi, "post_fork_hook", None)
-
-    def hook() -> None:
-        if earlier is not None:
-            earlier()
-        _in_child()
-
-    uwsgi.post_fork_hook = hook
-
-
-def _has_threads(uwsgi: Any) -> bool:
-    options = getattr(uwsgi, "opt", {})
-    return any(name in options for name in ("enable-threads", "threads"))
+    except Exception:  # noqa: BLE001 (it raises just that where there is no master process, and hence no fork)
+        earlier = getattr(uwsgi, "post_fork_hook", None)
+        uwsgi.post_fork_hook = lambda: [hook() for hook in (earlier, _in_child) if hook is not None]
 
 
 if hasattr(os, "register_at_fork"):

@@ -34,7 +34,7 @@ class Status(Struct, frozen=True):
         state: How far the answers can be trusted to be the present ones.
         revision: The revision that is evaluated with, or ``None`` without flags.
         environment: The environment that the key belongs to, once known.
-        transport: ``"stream"``, ``"poll"``, or ``None`` while not connected.
+        transport: ``"stream"``, ``"poll"``, or ``None`` while not connected; ``"memory"`` in tests.
         last_error: The last thing that went wrong, for people; it stays when all is well again.
     """
 

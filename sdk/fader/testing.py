@@ -48,6 +48,12 @@ class InMemoryClient(Client):
         self._holder.use_app(app)
         self._holder.receive(replace(NOTHING, epoch="memory"))
         self.set(flags or {})
+        self._journal.transport = "memory"
+
+    @property
+    def ready(self) -> bool:
+        """Always: nobody else knows better."""
+        return True
 
     def set(self, key: str | Mapping[str, Any], value: Any = True) -> None:
         """Give flags other values from now on; listeners are told.

@@ -76,7 +76,8 @@ def _sdk_change(epoch: str, revision: int, kind: str, key: str, after: Raw | Non
     flags: dict[str, model.Flag | None] = {}
     segments: dict[str, model.Segment | None] = {}
     if kind == "flag":
-        flags[key] = None if after is None else sdk_flag(decode_flag(after))
+        document = None if after is None else decode_flag(after)
+        flags[key] = None if document is None or document.archived else sdk_flag(document, document)
     elif kind == "segment":
         segments[key] = None if after is None else sdk_segment(decode_segment(after))
     return model.Change(epoch=epoch, since=revision - 1, revision=revision, flags=flags, segments=segments)

@@ -1,6 +1,6 @@
 """The two documents that are made of a flag: what the log of changes keeps of it, and what SDKs get of it."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,6 +36,30 @@ class SegmentDocument(msgspec.Struct, frozen=True, kw_only=True):
     targeting_keys: tuple[str, ...]
 
 
+class Defined(Protocol):
+    """What SDKs need of a flag's definition."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def type(self) -> model.ValueType: ...
+    @property
+    def variants(self) -> tuple[model.Variant, ...]: ...
+    @property
+    def off_variant(self) -> str: ...
+
+
+class Configured(Protocol):
+    """What SDKs need of a flag's configuration."""
+
+    @property
+    def enabled(self) -> bool: ...
+    @property
+    def rules(self) -> tuple[model.Rule, ...]: ...
+    @property
+    def prerequisites(self) -> tuple[model.Prerequisite, ...]: ...
+
+
 def flag_document(definition: Definition, configuration: Configuration) -> FlagDocument:
     """What the log keeps of a flag in one environment."""
     return FlagDocument(
@@ -65,18 +89,16 @@ def segment_document(segment: Segment) -> SegmentDocument:
     )
 
 
-def sdk_flag(document: FlagDocument) -> model.Flag | None:
-    """What SDKs get of a flag: nothing once it is archived."""
-    if document.archived:
-        return None
+def sdk_flag(defined: Defined, configured: Configured) -> model.Flag:
+    """What SDKs get of a flag that is not archived."""
     return model.Flag(
-        key=document.key,
-        enabled=document.enabled,
-        type=document.type,
-        variants=document.variants,
-        off_variant=document.off_variant,
-        prerequisites=document.prerequisites,
-        rules=document.rules,
+        key=defined.key,
+        enabled=configured.enabled,
+        type=defined.type,
+        variants=defined.variants,
+        off_variant=defined.off_variant,
+        prerequisites=configured.prerequisites,
+        rules=configured.rules,
     )
 
 

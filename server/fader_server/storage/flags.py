@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fader import model
 from fader_server.storage import schema
-from fader_server.storage.documents import FlagDocument, flag_document
+from fader_server.storage.documents import sdk_flag
 from fader_server.storage.records import Configuration, ConfigurationState, Definition
 
 Reference: TypeAlias = Literal["segment", "prerequisite"]
@@ -116,10 +117,10 @@ async def configurations(
     return found
 
 
-async def documents(connection: AsyncConnection, project: str, environment: str) -> list[FlagDocument]:
-    """All flags that are not archived, as this environment has them."""
+async def sdk_flags(connection: AsyncConnection, project: str, environment: str) -> dict[str, model.Flag]:
+    """All flags that are not archived, as SDKs in this environment get them, by key."""
     query = (
-        sa.select(schema.flags, _configured.configuration)
+        sa.select(_flags.key, _flags.type, _flags.variants, _flags.off_variant, _configured.configuration)
         .outerjoin(
             schema.flag_environments,
             sa.and_(
@@ -131,12 +132,9 @@ async def documents(connection: AsyncConnection, project: str, environment: str)
         .where(_flags.project == project, _flags.archived_at.is_(None))
         .order_by(_flags.key)
     )
-    found = []
-    for row in (await connection.execute(query)).mappings():
-        columns = dict(row)
-        configuration = columns.pop("configuration")
-        found.append(flag_document(Definition(**columns), configuration or _DEFAULT))
-    return found
+    # A row has just what is needed of a definition: at thousands of flags, building one for each would be
+    # felt.
+    return {row.key: sdk_flag(row, row.configuration or _DEFAULT) for row in await connection.execute(query)}
 
 
 async def put_configuration(

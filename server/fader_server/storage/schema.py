@@ -98,15 +98,14 @@ flag_environments = sa.Table(
     "flag_environments",
     metadata,
     sa.Column("project", _KEY, primary_key=True),
-    sa.Column("environment", _KEY, primary_key=True),
     sa.Column("flag", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
     sa.Column("configuration", Document(Configuration), nullable=False),
     sa.Column("revision", _COUNTER, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("updated_by", sa.Text, nullable=False),
     sa.ForeignKeyConstraint(["project", "environment"], ["environments.project", "environments.key"]),
     sa.ForeignKeyConstraint(["project", "flag"], ["flags.project", "flags.key"]),
-    sa.Index("flag_environments_by_flag", "project", "flag"),
 )
 
 # Which segments and prerequisites a configuration names: what must stay as long as it does.
@@ -114,13 +113,13 @@ flag_references = sa.Table(
     "flag_references",
     metadata,
     sa.Column("project", _KEY, primary_key=True),
-    sa.Column("environment", _KEY, primary_key=True),
     sa.Column("flag", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("target", _KEY, primary_key=True),
     sa.ForeignKeyConstraint(
-        ["project", "environment", "flag"],
-        ["flag_environments.project", "flag_environments.environment", "flag_environments.flag"],
+        ["project", "flag", "environment"],
+        ["flag_environments.project", "flag_environments.flag", "flag_environments.environment"],
     ),
     sa.Index("flag_references_by_target", "project", "kind", "target"),
 )

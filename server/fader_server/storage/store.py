@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from fader import model
 from fader_server.errors import Unavailable
 from fader_server.storage import changes, environments, flags, segments, usage
-from fader_server.storage.documents import sdk_flag, sdk_segment, segment_document
+from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import PASSING_FAULTS, create_engine, for_writing
 from fader_server.storage.migrate import migrate_engine
 from fader_server.storage.records import EnvironmentState, UsageReport
@@ -103,14 +103,14 @@ class Store:
             state = await environments.state(connection, project, environment)
             if state is None:
                 return None
-            documents = await flags.documents(connection, project, environment)
+            found = await flags.sdk_flags(connection, project, environment)
             members = await segments.page(connection, project)
         return model.Snapshot(
             project=project,
             environment=environment,
             epoch=state.epoch,
             revision=state.revision,
-            flags={flag.key: flag for document in documents if (flag := sdk_flag(document)) is not None},
+            flags=found,
             segments={segment.key: sdk_segment(segment_document(segment)) for segment in members},
         )
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.storage import schema
@@ -16,6 +18,12 @@ REPORTS_REMEMBERED = timedelta(days=1)
 """How long a repeated report is recognised; also how far into the past a report may reach."""
 
 COUNTS_KEPT = timedelta(days=90)
+
+_MOST_PARAMETERS = 500
+"""A statement takes a bounded number of them."""
+
+_Place: TypeAlias = tuple[str, str, str, str, datetime]
+"""Project, environment, flag, variant, hour: what is counted by."""
 
 _usage = schema.usage.c
 _reports = schema.usage_reports.c
@@ -30,83 +38,75 @@ async def record(connection: AsyncConnection, reports: Sequence[UsageReport], no
     Returns:
         How many reports were new.
     """
-    fresh = 0
-    totals: dict[tuple[str, str, str, str, datetime], tuple[int, datetime]] = {}
-    for report in reports:
-        seen = sa.select(_reports.id).where(
-            _reports.project == report.project,
-            _reports.environment == report.environment,
-            _reports.id == report.id,
-        )
-        if (await connection.execute(seen)).first() is not None:
-            continue
-        fresh += 1
-        await connection.execute(
-            schema.usage_reports.insert().values(
-                project=report.project, environment=report.environment, id=report.id, received_at=now
-            )
-        )
+    fresh = [report for report in reports if await _is_fresh(connection, report, now)]
+    known = await _known_flags(connection, fresh)
+    totals: dict[_Place, tuple[int, datetime]] = {}
+    for report in fresh:
         at = min(max(report.ended, now - REPORTS_REMEMBERED), now)
         hour = at.replace(minute=0, second=0, microsecond=0)
-        known = await _known_flags(connection, report)
         for flag, counts in _counts(report):
-            if flag in known:
+            if (report.project, flag) in known:
                 for variant, count in counts.items():
                     place = (report.project, report.environment, flag, variant, hour)
                     before, last = totals.get(place, (0, at))
                     totals[place] = (before + count, max(last, at))
-    for place, (count, last) in sorted(totals.items()):
-        await _add(connection, place, count, last)
-    return fresh
+    if totals:
+        await _add(connection, totals)
+    return len(fresh)
+
+
+async def _is_fresh(connection: AsyncConnection, report: UsageReport, now: datetime) -> bool:
+    """Whether this report has not been seen; it has been from now on."""
+    noted = _insert_into(connection, schema.usage_reports).on_conflict_do_nothing()
+    inserted = await connection.execute(
+        noted.values(project=report.project, environment=report.environment, id=report.id, received_at=now)
+    )
+    return inserted.rowcount == 1
 
 
 def _counts(report: UsageReport) -> list[tuple[str, dict[str, int]]]:
     return [*report.flags.items(), *((flag, {UNKNOWN: count}) for flag, count in report.unknown.items())]
 
 
-async def _known_flags(connection: AsyncConnection, report: UsageReport) -> set[str]:
+async def _known_flags(connection: AsyncConnection, reports: Sequence[UsageReport]) -> set[tuple[str, str]]:
     """Counting only what exists bounds the table by the project, whatever is sent."""
-    named = sorted(report.flags.keys() | report.unknown.keys())
-    known: set[str] = set()
-    # A statement takes a bounded number of parameters.
-    for start in range(0, len(named), 500):
-        query = sa.select(schema.flags.c.key).where(
-            schema.flags.c.project == report.project, schema.flags.c.key.in_(named[start : start + 500])
-        )
-        known |= set((await connection.execute(query)).scalars())
+    named: dict[str, set[str]] = {}
+    for report in reports:
+        named.setdefault(report.project, set()).update(report.flags, report.unknown)
+    known: set[tuple[str, str]] = set()
+    for project, flags in named.items():
+        ordered = sorted(flags)
+        for start in range(0, len(ordered), _MOST_PARAMETERS):
+            query = sa.select(schema.flags.c.key).where(
+                schema.flags.c.project == project,
+                schema.flags.c.key.in_(ordered[start : start + _MOST_PARAMETERS]),
+            )
+            known |= {(project, flag) for flag in (await connection.execute(query)).scalars()}
     return known
 
 
-async def _add(
-    connection: AsyncConnection, place: tuple[str, str, str, str, datetime], count: int, last: datetime
-) -> None:
-    project, environment, flag, variant, hour = place
-    added = await connection.execute(
-        schema.usage.update()
-        .where(
-            _usage.project == project,
-            _usage.environment == environment,
-            _usage.flag == flag,
-            _usage.variant == variant,
-            _usage.hour == hour,
-        )
-        .values(
-            count=_usage.count + count,
-            last_at=sa.case((_usage.last_at < last, last), else_=_usage.last_at),
-        )
+async def _add(connection: AsyncConnection, totals: dict[_Place, tuple[int, datetime]]) -> None:
+    inserting = _insert_into(connection, schema.usage)
+    counted = inserting.excluded
+    adding = inserting.on_conflict_do_update(
+        index_elements=list(schema.usage.primary_key),
+        set_={
+            "count": _usage.count + counted.count,
+            "last_at": sa.case((_usage.last_at < counted.last_at, counted.last_at), else_=_usage.last_at),
+        },
     )
-    if added.rowcount == 0:
-        await connection.execute(
-            schema.usage.insert().values(
-                project=project,
-                environment=environment,
-                flag=flag,
-                variant=variant,
-                hour=hour,
-                count=count,
-                last_at=last,
-            )
-        )
+    # In one order, so that two transactions never wait for each other's rows in a circle.
+    rows = [
+        {"project": project, "environment": environment, "flag": flag, "variant": variant, "hour": hour}
+        | {"count": count, "last_at": last}
+        for (project, environment, flag, variant, hour), (count, last) in sorted(totals.items())
+    ]
+    await connection.execute(adding, rows)
+
+
+def _insert_into(connection: AsyncConnection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """Both databases say ``ON CONFLICT`` alike; the library has it once for each."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 async def of_flag(

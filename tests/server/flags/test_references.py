@@ -1,6 +1,7 @@
 """The graph of prerequisites."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def test_a_way_is_one(graph: dict[str, list[str]]) -> None:
         assert "a" not in reached
     else:
         assert way[0] == way[-1] == "a"
-        assert all(after in graph[before] for before, after in zip(way, way[1:], strict=False))
+        assert all(after in graph[before] for before, after in pairwise(way))
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def _flags() -> None:
     op.create_table(
         "flag_environments",
         sa.Column("project", KEY, primary_key=True),
-        sa.Column("environment", KEY, primary_key=True),
         sa.Column("flag", KEY, primary_key=True),
+        sa.Column("environment", KEY, primary_key=True),
         sa.Column("configuration", sa.Text, nullable=False),
         sa.Column("revision", COUNTER, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
@@ -71,17 +71,16 @@ def _flags() -> None:
         sa.ForeignKeyConstraint(["project", "environment"], ["environments.project", "environments.key"]),
         sa.ForeignKeyConstraint(["project", "flag"], ["flags.project", "flags.key"]),
     )
-    op.create_index("flag_environments_by_flag", "flag_environments", ["project", "flag"])
     op.create_table(
         "flag_references",
         sa.Column("project", KEY, primary_key=True),
-        sa.Column("environment", KEY, primary_key=True),
         sa.Column("flag", KEY, primary_key=True),
+        sa.Column("environment", KEY, primary_key=True),
         sa.Column("kind", sa.String(16), primary_key=True),
         sa.Column("target", KEY, primary_key=True),
         sa.ForeignKeyConstraint(
-            ["project", "environment", "flag"],
-            ["flag_environments.project", "flag_environments.environment", "flag_environments.flag"],
+            ["project", "flag", "environment"],
+            ["flag_environments.project", "flag_environments.flag", "flag_environments.environment"],
         ),
     )
     op.create_index("flag_references_by_target", "flag_references", ["project", "kind", "target"])

@@ -12,7 +12,7 @@ from mmh3 import hash as murmur3
 from msgspec import Struct
 
 from fader.bucketing import BUCKETS, ROLLOUT_SEED, thousandths
-from fader.constraints import Step, Surroundings, all_members_of, all_of
+from fader.constraints import Step, Surroundings, all_members_of, all_of, no
 from fader.context import NO_ATTRIBUTES, Attributes, EvaluationContext, parts
 from fader.counters import Counter
 from fader.evaluation import Reason
@@ -130,27 +130,17 @@ def _compile_rule(
     outcome: Callable[..., Outcome],
 ) -> Step[Outcome]:
     """A rule as one step: its constraints, its segments, its rollout, and what it serves."""
-    serve: Step[Outcome]
+    sharing: Step[Outcome] | None = None
+    variant, partial = rule.variant or cast.first, thousandths(rule.rollout.percentage) < BUCKETS
     if rule.split is not None:
         outcomes = {name: outcome(name, Reason.SPLIT, rule.id) for name in cast.variants}
-        serve = sharing_out(rule.split, flag.key, surroundings, outcomes)
-    else:
-        variant = cast.first if rule.variant is None else rule.variant
-        if variant not in cast.variants:
-            return _nobody
-        partial = thousandths(rule.rollout.percentage) < BUCKETS
-        served = outcome(variant, Reason.SPLIT if partial else Reason.TARGETING_MATCH, rule.id)
-
-        def serve(_key: str, _attributes: Attributes) -> Outcome:
-            return served
-
-    step = letting_in(rule.rollout, flag.key, surroundings, serve)
+        sharing = sharing_out(rule.split, flag.key, surroundings, outcomes)
+    elif variant not in cast.variants:
+        return no  # it serves a variant which the flag does not have
+    served = outcome(variant, Reason.SPLIT if partial else Reason.TARGETING_MATCH, rule.id)
+    step = letting_in(rule.rollout, flag.key, surroundings, served, sharing)
     step = all_members_of(rule.segments, segments, surroundings, step)
     return all_of(rule.constraints, surroundings, step)
-
-
-def _nobody(_key: str, _attributes: Attributes) -> None:
-    """A rule that serves a variant which the flag does not have."""
 
 
 def _deciding(rules: Sequence[Step[Outcome]], default: Outcome) -> Decide:

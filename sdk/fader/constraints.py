@@ -46,11 +46,16 @@ def reader(attribute: str, surroundings: Surroundings) -> Read | None:
     if attribute == TARGETING_KEY:
         return lambda key, _attributes: key or None
     if attribute == CURRENT_TIME:
-        return lambda _key, attributes: _given(attributes, CURRENT_TIME, None) or datetime.now(UTC)
+        return _current_time
     if attribute in (APP, ENVIRONMENT):
         fallback = (surroundings.app if attribute == APP else surroundings.environment) or None
         return lambda _key, attributes: _given(attributes, attribute, fallback)
     return None
+
+
+def _current_time(_key: str, attributes: Attributes) -> Any:
+    given = attributes.get(CURRENT_TIME)
+    return datetime.now(UTC) if given is None else given
 
 
 def _given(attributes: Attributes, name: str, fallback: Any) -> Any:
@@ -86,7 +91,7 @@ def asking(constraint: Constraint, surroundings: Surroundings, then: Step[T]) ->
         _say_once(str(error))
         return no
     # `not_in` with a missing attribute is true, and `in` inverted is just that.
-    return _testing(name, read, test, inverted is not operator.negated, then)
+    return _testing(name, read, _Asked(test, operator.takes_text), inverted is not operator.negated, then)
 
 
 def _existing(name: str, read: Read | None, inverted: bool, then: Step[T]) -> Step[T]:
@@ -97,47 +102,45 @@ def _existing(name: str, read: Read | None, inverted: bool, then: Step[T]) -> St
     return step
 
 
-def _testing(name: str, read: Read | None, test: Test, inverted: bool, then: Step[T]) -> Step[T]:
-    answers = _tolerant(test)
+class _Asked:
+    """A test for values of every kind: missing ones, lists, and objects that raise when they are looked at."""
 
-    if read is not None:
+    def __init__(self, test: Test, takes_text: bool) -> None:
+        self.test = test
+        self._takes_text = takes_text
 
-        def well_known(key: str, attributes: Attributes) -> T | None:
-            return then(key, attributes) if answers(read(key, attributes)) is not inverted else None
-
-        return well_known
-
-    # The same for ordinary attributes, with the short way for texts, which nearly all of them are. A test of
-    # a text does not raise, but for lone surrogates, which `answers` takes care of on the long way.
-    def step(_key: str, attributes: Attributes) -> T | None:
-        value = attributes.get(name)
-        if value.__class__ is str:
-            try:
-                holds = test(value)
-            except UnicodeError:
-                holds = False
-        else:
-            holds = answers(value)
-        return then(_key, attributes) if holds is not inverted else None
-
-    return step
-
-
-def _tolerant(test: Test) -> Test:
-    """The test for values of every kind: missing ones, lists, and objects that raise when they are looked at.
-    The test for values of every kind: missing ones, lists, and objects that raise when they are looked at."""
-
-    def answers(value: Any) -> bool:
-        if value is None:
-            return False
+    def __call__(self, value: Any) -> bool:
         try:
             if isinstance(value, _LISTS):
-                return any(element is not None and test(element) for element in value)
-            return test(value)
+                return any(self._holds(element) for element in value)
+            return self._holds(value)
         except Exception:  # noqa: BLE001 (what an application's objects do is not in our hands)
             return False
 
-    return answers
+    def _holds(self, value: Any) -> bool:
+        if self._takes_text:
+            value = canonical_text(value)
+        return value is not None and self.test(value)
+
+
+def _testing(name: str, read: Read | None, asked: _Asked, inverted: bool, then: Step[T]) -> Step[T]:
+    if read is not None:
+
+        def well_known(key: str, attributes: Attributes) -> T | None:
+            return then(key, attributes) if asked(read(key, attributes)) is not inverted else None
+
+        return well_known
+
+    test = asked.test
+
+    # The same for ordinary attributes, with the short way for texts, which nearly all of them are.
+    def step(key: str, attributes: Attributes) -> T | None:
+        value = attributes.get(name)
+        if (test(value) if value.__class__ is str else asked(value)) is not inverted:
+            return then(key, attributes)
+        return None
+
+    return step
 
 
 def _say_once(message: str) -> None:
@@ -148,7 +151,7 @@ def _say_once(message: str) -> None:
 
 def member_of(segment: Segment, surroundings: Surroundings, then: Step[T]) -> Step[T]:
     """A segment as a step: its members go on to ``then``."""
-    listed = frozenset(segment.targeting_keys)
+    listed = frozenset(segment.targeting_keys) - {""}  # no targeting key is not a key
     described = all_of(segment.constraints, surroundings, yes) if segment.constraints else no
 
     def step(key: str, attributes: Attributes) -> T | None:

@@ -247,7 +247,7 @@ class _Asked:
             # Drawn, or nobody: what counts is what the evaluation itself met.
             admitted = is_deciding
         else:
-            admitted = bool(letting_in(rollout, self._flag.key, self._surroundings, yes)(self._key, self._attributes))
+            admitted = bool(letting_in(rollout, self._flag.key, self._surroundings, True)(self._key, self._attributes))
         return RolloutExplained(rollout.percentage, rollout.by, salt, hashed, place, admitted)
 
     def _split(self, split: Split) -> SplitExplained:

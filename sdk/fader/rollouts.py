@@ -26,35 +26,43 @@ def default_identity(key: str, attributes: Attributes) -> str | None:
     return None if session is None else canonical_text(session) or None
 
 
-def letting_in(rollout: Rollout, flag: str, surroundings: Surroundings, then: Step[T]) -> Step[T]:
+def letting_in(
+    rollout: Rollout, flag: str, surroundings: Surroundings, served: T, then: Step[T] | None = None
+) -> Step[T]:
     """A rollout as a step.
 
     Args:
-        rollout: Which share goes on.
+        rollout: Which share is let in.
         flag: The flag's key, which salts the hash unless the rollout has a salt of its own.
         surroundings: What well-known attributes fall back to.
-        then: What they go on to.
+        served: What they get.
+        then: A step that decides what they get, in place of ``served``.
     """
     share = thousandths(rollout.percentage)
     if share <= 0:
         return no
+    drawn = _by_lot(share, served, then)
     if rollout.by == BY_RANDOM:
-        return then if share >= BUCKETS else _by_lot(share, then)
-    if rollout.by == BY_DEFAULT:
-        if share >= BUCKETS:
-            return then
-        return _by_hash(default_identity, share, rollout.salt or flag, _by_lot(share, then), then)
-    return _by_hash(identity(rollout.by, surroundings), share, rollout.salt or flag, no, then)
+        return drawn
+    salt = rollout.salt or flag
+    if rollout.by != BY_DEFAULT:
+        return _by_hash(identity(rollout.by, surroundings), share, salt, no, served, then)
+    return drawn if share >= BUCKETS else _by_hash(default_identity, share, salt, drawn, served, then)
 
 
-def _by_lot(share: int, then: Step[T]) -> Step[T]:
+def _by_lot(share: int, served: T, then: Step[T] | None) -> Step[T]:
+    if share >= BUCKETS:
+        return then or (lambda _key, _attributes: served)
+
     def step(key: str, attributes: Attributes) -> T | None:
-        return then(key, attributes) if random.random() * BUCKETS < share else None
+        if random.random() * BUCKETS < share:
+            return served if then is None else then(key, attributes)
+        return None
 
     return step
 
 
-def _by_hash(identify: Identify, share: int, salt: str, without: Step[T], then: Step[T]) -> Step[T]:
+def _by_hash(identify: Identify, share: int, salt: str, without: Step[T], served: T, then: Step[T] | None) -> Step[T]:
     """``without`` is for contexts that have nothing to hash."""
     prefix = f"{salt}:"
     # bucket() < share, without building the bucket: the whole percent settles all but one in a hundred.
@@ -68,7 +76,7 @@ def _by_hash(identify: Identify, share: int, salt: str, without: Step[T], then: 
         hashed = murmur3(prefix + identity, ROLLOUT_SEED, False)
         place = hashed % 100
         if place < percent or (place == percent and hashed // 100 % 1000 < rest):
-            return then(key, attributes)
+            return served if then is None else then(key, attributes)
         return None
 
     return step

@@ -46,13 +46,13 @@ class _Compiled(dict[str, CompiledFlag]):
         flags = self._snapshot.flags
         if key not in flags:
             raise KeyError(key)
-        for ancestor in _ancestors_first(key, flags):
-            if ancestor not in self:
-                self[ancestor] = self._compile(flags[ancestor])
+        ordered, has_loop = _prerequisites_first(key, flags)
+        for each in ordered:
+            if each not in self:
+                self[each] = self._compile(flags[each], has_loop and _depends_on_itself(each, flags))
         return self[key]
 
-    def _compile(self, flag: Flag) -> CompiledFlag:
-        looped = _depends_on_itself(flag.key, self._snapshot.flags)
+    def _compile(self, flag: Flag, looped: bool) -> CompiledFlag:
         return compile_flag(
             flag,
             segments=self._snapshot.segments,
@@ -174,21 +174,27 @@ def _merge(held: dict[str, T], news: Mapping[str, T | None]) -> None:
             held[key] = new
 
 
-def _ancestors_first(key: str, flags: Mapping[str, Flag]) -> list[str]:
-    """A flag and all its prerequisites, at any distance, each after its own. No recursion: chains may be
-    long."""
+def _prerequisites_first(key: str, flags: Mapping[str, Flag]) -> tuple[list[str], bool]:
+    """A flag and all its prerequisites, at any distance, each after its own; and whether any of them need themselves.
+
+    Depth first, without recursion, for chains may be long.
+    """
     ordered: dict[str, None] = {}
-    seen: set[str] = set()
+    open_: set[str] = set()
+    has_loop = False
     to_visit = [(key, False)]
     while to_visit:
         here, is_done = to_visit.pop()
         if is_done:
             ordered[here] = None
-        elif here in flags and here not in seen:
-            seen.add(here)
+            open_.discard(here)
+        elif here in open_:
+            has_loop = True
+        elif here in flags and here not in ordered:
+            open_.add(here)
             to_visit.append((here, True))
             to_visit.extend((prerequisite.flag, False) for prerequisite in flags[here].prerequisites)
-    return list(ordered)
+    return list(ordered), has_loop
 
 
 def _depends_on_itself(key: str, flags: Mapping[str, Flag]) -> bool:

@@ -39,6 +39,7 @@ class Operator(Struct, frozen=True, kw_only=True):
     most: int | None = None
     negated: bool = False
     folds_case: bool = False
+    takes_text: bool = False
 
     def check(self, values: Sequence[Scalar]) -> list[tuple[int | None, str]]:
         """What is wrong with the values of a rule.

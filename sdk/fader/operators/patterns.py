@@ -4,7 +4,6 @@ is."""
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fader.context import canonical_text
 from fader.operators.operator import Operator, Test, UnavailableError
 
 
@@ -42,11 +41,13 @@ def _pattern(text: str) -> str:
 def _matches(patterns: Sequence[str], case_insensitive: bool) -> Test:
     searches = tuple(_compiled(pattern, case_insensitive).search for pattern in patterns)
 
-    def test_value(value: Any) -> bool:
-        text = canonical_text(value)
-        return text is not None and any(search(text) is not None for search in searches)
+    def test(text: Any) -> bool:
+        try:
+            return any(search(text) is not None for search in searches)
+        except UnicodeError:  # half a surrogate pair has no UTF-8
+            return False
 
-    return test_value
+    return test
 
 
 OPERATORS: Final = (
@@ -56,5 +57,6 @@ OPERATORS: Final = (
         parse=_pattern,
         build=_matches,
         folds_case=True,
+        takes_text=True,
     ),
 )

@@ -15,11 +15,12 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True):
-    """A flag in an environment."""
+    """A flag in an environment; with ``if_revision``, only as long as its last change there was that one."""
 
     project: str
     flag: str
     environment: str
+    if_revision: int | None = None
 
 
 class NewFlag(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fader import model
-from fader_server.errors import Conflict
+from fader_server.errors import Conflict, PreconditionFailed
 from fader_server.flags import edits
 from fader_server.flags.commands import Intent, Target, Written
 from fader_server.flags.findings import Findings
@@ -165,6 +165,12 @@ class ConfigurationService:
         connection = transaction.connection
         configured = await flags.configurations(connection, target.project, [target.flag])
         current = configured[target.flag].get(target.environment) or unconfigured(definition, state)
+        if target.if_revision not in (None, current.revision):
+            raise PreconditionFailed(
+                f"{target.flag!r} was last changed in {target.environment!r} at revision {current.revision}, by "
+                f"{current.updated_by!r}, and not at revision {target.if_revision}.",
+                hint="Look at it again, then decide.",
+            )
         before = current.configuration
         after = edits.tidied(edit(before))
         revision = state.revision
@@ -172,7 +178,7 @@ class ConfigurationService:
         changed = encode(after) != encode(before)
         if changed:
             if check:
-                await self._refuse_wrong(transaction, target, definition, after)
+                await self._refuse_wrong(transaction, target, definition, _new_in(before, after))
             revision = await transaction.log(
                 target.project,
                 target.environment,
@@ -219,3 +225,13 @@ class ConfigurationService:
         findings = Findings()
         check_rule("", definition, rule, around, self._limits, findings)
         findings.raise_if_any()
+
+
+def _new_in(before: Configuration, after: Configuration) -> Configuration:
+    """What there is to check: what stays as it is was checked when it was written, and must not stop anybody
+    now."""
+    return Configuration(
+        enabled=after.enabled,
+        rules=() if after.rules == before.rules else after.rules,
+        prerequisites=() if after.prerequisites == before.prerequisites else after.prerequisites,
+    )

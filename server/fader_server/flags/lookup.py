@@ -121,13 +121,15 @@ async def surroundings(
     """What this configuration may refer to; only what it needs is read."""
     named = [prerequisite.flag for prerequisite in configuration.prerequisites]
     uses_segments = any(rule.segments for rule in configuration.rules)
+    found = await flags.definitions(connection, project, named) if named else {}
     graph: dict[str, list[str]] = {}
-    for target, user, place in await flags.users_of(connection, project, "prerequisite") if named else ():
-        if place == environment and user != flag:
-            graph.setdefault(user, []).append(target)
+    if named:
+        for target, user, _ in await flags.users_of(connection, project, "prerequisite", environment=environment):
+            if user != flag:
+                graph.setdefault(user, []).append(target)
     return Surroundings(
         segments=frozenset(await segments.keys(connection, project)) if uses_segments else frozenset(),
-        flags=await flags.definitions(connection, project, named) if named else {},
-        other_flags=await flags.keys(connection, project, archived=False) if named else (),
+        flags=found,
+        other_flags=() if len(found) == len(set(named)) else await flags.keys(connection, project, archived=False),
         prerequisites=graph,
     )

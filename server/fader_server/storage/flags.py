@@ -173,7 +173,12 @@ async def put_configuration(
 
 
 async def users_of(
-    connection: AsyncConnection, project: str, kind: Reference, target: str | None = None
+    connection: AsyncConnection,
+    project: str,
+    kind: Reference,
+    target: str | None = None,
+    *,
+    environment: str | None = None,
 ) -> list[tuple[str, str, str]]:
     """Who refers to a segment or to a prerequisite (or, without ``target``, to any): target, flag and
     environment.
@@ -188,4 +193,6 @@ async def users_of(
     )
     if target is not None:
         query = query.where(_references.target == target)
+    if environment is not None:
+        query = query.where(_references.environment == environment)
     return [(row.target, row.flag, row.environment) for row in await connection.execute(query)]

@@ -276,3 +276,25 @@ def test_a_flag_is_off_in_an_environment_that_is_made_after_it(admin: AdminClien
     assert not admin.get(f"{flags}/a").body["environments"]["canary"]["enabled"]
     assert admin.post(f"{_in(flags, 'a', 'canary')}/on").body["changed"]
     assert admin.post(f"{_in(flags, 'a', 'canary')}/undo").body["changed"]
+
+
+def test_if_match_keeps_somebody_elses_change(admin: AdminClient, flags: str) -> None:
+    admin.post(flags, {"key": "a"})
+    place = _in(flags, "a")
+    seen = admin.get(f"{flags}/a").body["environments"]["production"]["revision"]
+
+    def configure(if_match: str) -> Any:
+        return admin.send("PUT", place, {"enabled": True, "rules": [{"id": "mine"}]}, headers={"If-Match": if_match})
+
+    admin.post(f"{place}/rollout", {"percentage": 10})
+    refused = configure(f'"{seen}"')
+    assert refused.status == 412
+    assert "initial" in refused.body["detail"]
+    assert admin.get(f"{flags}/a").body["environments"]["production"]["rules"][0]["rollout"] == {"percentage": 10.0}
+    # What happens to others, or to this flag elsewhere, is no reason to refuse.
+    admin.post(flags, {"key": "b"})
+    admin.post(f"{_in(flags, 'a', 'staging')}/on")
+    assert configure(f'"{seen + 1}"').body["changed"]
+    assert configure("*").status == 200
+    for nonsense in ("12", 'W/"12"', '"x"'):
+        assert configure(nonsense).body["field"] == "If-Match"

@@ -1,10 +1,11 @@
 """A flag in one environment: the verbs that on-call uses, rules, the whole configuration."""
 
-from typing import Any, TypeAlias
+import re
+from typing import Annotated, Any, TypeAlias
 
 from litestar import Response, Router, delete, post, put
 from litestar.di import NamedDependency, Provide
-from litestar.params import JSONBody
+from litestar.params import HeaderParameter, JSONBody
 from msgspec import Struct
 
 from fader import model
@@ -12,9 +13,11 @@ from fader_server.api.admin.operations import DryRun, ReasonParameter, answer, i
 from fader_server.api.admin.requests import AddRule, Configure, ReplaceRule, RollOut, SwitchOn, Why, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
 from fader_server.api.admin.views import FlagWritten, written_view
+from fader_server.errors import FieldError, Invalid
 from fader_server.flags.commands import Target, Written
 from fader_server.storage.records import Configuration
 
+_REVISION = re.compile(r'"(\d{1,18})"', re.ASCII)
 _NOTHING_SAID = Why()
 _JUST_ON = SwitchOn()
 
@@ -31,13 +34,29 @@ def _write(operation_id: str, summary: str, *, body: type[Struct] | None = None,
         scope="environment",
         body=body,
         status=status,
-        errors=(404, 409),
+        errors=(404, 409, 412),
     )
 
 
-def target(project: InPath, flag: InPath, environment: InPath) -> Target:
-    """For dependency injection: the flag and the environment in the path."""
-    return Target(project, flag, environment)
+_IfMatch: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="The `revision` that the flag has in this environment; if it has another one, nothing is written.",
+        schema_extra={"pattern": r'^("\d{1,18}"|\*)$'},
+    ),
+]
+
+
+def target(project: InPath, flag: InPath, environment: InPath, if_match: _IfMatch = None) -> Target:
+    """For dependency injection: the flag and the environment in the path, and the revision that they must be
+    at."""
+    if if_match is None or if_match == "*":
+        return Target(project, flag, environment)
+    revision = _REVISION.fullmatch(if_match)
+    if revision is None:
+        raise Invalid.of([FieldError("If-Match", "is not a revision in quotation marks", 'Such as "12".')])
+    return Target(project, flag, environment, int(revision[1]))
 
 
 def _answer(written: Written, principal: Principal, *, dry_run: bool) -> Response[FlagWritten]:

@@ -67,14 +67,10 @@ def test_barrage_does_not_grow_the_process(
     stays(lambda: process.memory_info().rss < before + 64 * MIB, "less than 64 MiB more", 0.5)
 
 
-@pytest.mark.parametrize(("method", "size"), [("gzip", 400 * MIB), ("deflate", 400 * MIB)], ids=["gzip", "deflate"])
-def test_snapshot_that_is_a_decompression_bomb_is_refused(
-    server: ScriptedServer, own_sdk: SdkProcess, method: str, size: int
-) -> None:
-    zeroes = bytes(MIB)
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31 if method == "gzip" else 15)
-    bomb = b"".join(packer.compress(zeroes) for _ in range(size // MIB)) + packer.flush()
-    server.always("snapshot", respond(200, bomb, {"Content-Encoding": method, "Content-Type": "application/json"}))
+def test_snapshot_that_is_a_decompression_bomb_is_refused(server: ScriptedServer, own_sdk: SdkProcess) -> None:
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: in the format of gzip
+    bomb = b"".join(packer.compress(bytes(MIB)) for _ in range(400)) + packer.flush()
+    server.always("snapshot", respond(200, bomb, {"Content-Encoding": "gzip"}))
     client = own_sdk.create(server.url, streaming=False, poll_interval=0.1)
     process = psutil.Process(own_sdk.pid)
     server.wait_for("snapshot", 2)

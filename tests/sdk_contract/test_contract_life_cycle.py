@@ -88,8 +88,11 @@ def test_fifty_clients_leave_no_thread_and_no_connection(server: ScriptedServer,
     eventually(lambda: len(own_sdk.ask("threads")["threads"]) <= before, "as many threads as before")
 
 
-def test_close_does_not_wait_for_a_retry_that_is_far_away(server: ScriptedServer, sdk: SdkProcess) -> None:
+def test_close_does_not_wait_for_a_retry_that_is_far_away(server: ScriptedServer, own_sdk: SdkProcess) -> None:
     server.script("stream", respond(401))
-    client = sdk.create(server.url, timing={"slow_retry": 3600})
+    before = len(own_sdk.ask("threads")["threads"])
+    client = own_sdk.create(server.url, timing={"slow_retry": 3600})
     server.wait_for("stream")
     assert client.close() < 10
+    # Not only does close() return: the thread that slept has ended.
+    eventually(lambda: len(own_sdk.ask("threads")["threads"]) <= before, "as many threads as before")

@@ -1,9 +1,12 @@
 """Every way in which Python makes processes: each of them sees what is toggled afterwards."""
 
+import os
+import signal
 import sys
 
 import pytest
 
+from sdk_contract.documents import flag
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.waiting import PATIENCE, eventually
 from sdk_forks.forked_programs import PROGRAMS, Program, assert_all_follow, environment
@@ -55,6 +58,18 @@ def test_forking_does_not_disturb_the_stream_of_the_parent(server: ScriptedServe
         parent = server.asked("stream")[0].headers["fader-instance"]
         assert_all_follow(server, program.reports, 21, program)
         assert [request.headers["fader-instance"] for request in server.asked("stream")].count(parent) == 1
+
+
+def test_stream_of_a_parent_that_is_killed_ends_although_its_children_live(server: ScriptedServer) -> None:
+    """A child that keeps the inherited connection open would leave the server a stream that nobody reads."""
+    source = "import os\nfrom reporting import be_ready, watch\nbe_ready()\nwatch('parent' if os.fork() else 'child')\n"
+    with Program([sys.executable, "-c", source], environment(server.url)) as program:
+        eventually(lambda: len(program.reports()) == 2, "both to watch")
+        server.wait_for_streams(2)
+        os.kill(next(line["pid"] for line in program.lines if line["role"] == "parent"), signal.SIGKILL)
+        server.wait_for_streams(1)
+        server.change(flag("toggled", True))
+        eventually(lambda: list(program.reports().values()).count(True) == 1, "the child to follow")
 
 
 def test_children_that_end_do_not_end_the_stream_of_the_parent(server: ScriptedServer) -> None:

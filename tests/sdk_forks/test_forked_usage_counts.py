@@ -41,6 +41,20 @@ def test_counts_of_parent_and_children_are_sent_once_each(server: ScriptedServer
     assert len(instances) == len(set(instances)) == 4
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_counts_of_children_of_multiprocessing_are_sent(server: ScriptedServer, method: str) -> None:
+    command = [sys.executable, str(PROGRAMS / "counting_multiprocessing.py"), method]
+    with Program(command, environment(server.url)) as program:
+        assert program.wait() == 0, program.errors()
+    totals = counted(server)
+    assert {key: sum(counts.values()) for key, counts in totals.items()} == {
+        "of-parent": 17,
+        "of-child-0": 5,
+        "of-child-1": 5,
+        "of-child-2": 5,
+    }
+
+
 def test_children_killed_without_exit_handlers_send_nothing_of_their_parent(server: ScriptedServer) -> None:
     command = [sys.executable, str(PROGRAMS / "counting_forks.py"), "no exit handlers"]
     with Program(command, environment(server.url)) as program:

@@ -1,6 +1,8 @@
 """gunicorn and uvicorn with several workers, each of which sees what is toggled after it was forked."""
 
 import importlib.util
+import os
+import signal
 import sys
 
 import pytest
@@ -85,9 +87,6 @@ def test_workers_that_are_recycled_follow(server: ScriptedServer, preload: bool)
 
 
 def test_worker_that_dies_is_replaced_by_one_that_follows(server: ScriptedServer) -> None:
-    import os
-    import signal
-
     command = gunicorn("wsgi", "--workers", "2", "--preload")
     with WebProgram(command, environment(server.url)) as program:
         watch = Watch(program.look)

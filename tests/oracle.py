@@ -166,14 +166,10 @@ def first_variant(flag: Flag) -> str:
 
 
 def hashed_id(by: str, attributes: Mapping[str, Any]) -> str | None:
-    """The text that is hashed, or None where there is none."""
-    names = ("targeting_key", "session_id") if by == "default" else (by,)
-    for name in names:
-        if name in attributes:
-            text = canonical_text(attributes[name])
-            if text is not None:
-                return text
-    return None
+    """The text that is hashed, or None where there is none. By default, an empty session is none."""
+    if by == "default":
+        return canonical_text(attributes.get("targeting_key")) or canonical_text(attributes.get("session_id")) or None
+    return canonical_text(attributes.get(by))
 
 
 def rollout(flag: Flag, rule: Rule, attributes: Mapping[str, Any]) -> set[bool]:
@@ -332,8 +328,8 @@ def text_holds(operator: str, element: Any, value: Any, case_insensitive: bool) 
 
 def pattern_holds(element: Any, pattern: Any, case_insensitive: bool) -> bool:
     """A search, anywhere in the text, for a pattern of RE2's; a bad pattern is found nowhere."""
-    text = canonical_text(element)
-    if text is None or not isinstance(pattern, str):
+    text, pattern = canonical_text(element), canonical_text(pattern)
+    if text is None or pattern is None:
         return False
     options = re2.Options()
     options.log_errors = False

@@ -7,14 +7,27 @@ the same each time; ``FADER_EXAMPLES=20`` makes them twenty times as many, and d
 import os
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fader.context import Context
-from fader.model import Constraint, Flag, Rule, Segment, Snapshot
+from fader.context import Context, EvaluationContext
+from fader.model import Constraint, Flag, Rollout, Rule, Segment, Snapshot
 from fader.snapshot import FlagSet
-from flag_strategies import SEGMENT_KEYS, World, constraints, contexts, flags, segments, worlds
-from oracle import Oracle, Outcome
+from flag_strategies import (
+    OPERATORS,
+    SEGMENT_KEYS,
+    SUITED_VALUES,
+    World,
+    constraints,
+    contexts,
+    flags,
+    segments,
+    suited_to,
+    worlds,
+)
+from oracle import Oracle, Outcome, murmur3
 
 ENVIRONMENT, APP = "free", "pro"
 TIMES_AS_MANY = int(os.environ.get("FADER_EXAMPLES", "1"))
@@ -30,7 +43,7 @@ def examples(count: int) -> settings:
     )
 
 
-def assert_same_answers(world: World, asked: list[dict[str, Any]]) -> None:
+def flag_set_of(world: World) -> FlagSet:
     snapshot = Snapshot(
         project="default",
         environment=ENVIRONMENT,
@@ -39,47 +52,91 @@ def assert_same_answers(world: World, asked: list[dict[str, Any]]) -> None:
         flags=world.flags,
         segments=world.segments,
     )
-    flag_set = FlagSet(snapshot, app=APP)
+    return FlagSet(snapshot, app=APP)
+
+
+def context_of(attributes: dict[str, Any]) -> EvaluationContext:
+    others = {name: value for name, value in attributes.items() if name != "targeting_key"}
+    return Context(attributes.get("targeting_key"), **others)
+
+
+def assert_same_answers(world: World, asked: list[dict[str, Any]]) -> None:
+    flag_set = flag_set_of(world)
     oracle = Oracle(world.flags, world.segments, environment=ENVIRONMENT, app=APP)
     for attributes in asked:
-        context = Context(
-            attributes.get("targeting_key"),
-            **{name: value for name, value in attributes.items() if name != "targeting_key"},
-        )
+        context = context_of(attributes)
         for key in world.flags:
             expected = oracle.outcomes(key, attributes)
             details = flag_set.details(key, context, None)
             found = Outcome(details.variant, details.enabled, str(details.reason), details.rule)
-            assert found in expected, (key, attributes)
-            assert flag_set.enabled[key](context) in {outcome.enabled for outcome in expected}
+            described = f"{key} for {attributes} of {msgspec.json.encode(flag_set.snapshot).decode()}"
+            assert found in expected, described
+            assert flag_set.enabled[key](context) in {outcome.enabled for outcome in expected}, described
 
 
-asked = st.lists(contexts(), min_size=1, max_size=4)
+def only_asking(constraint: Constraint) -> World:
+    rule = Rule(id="only", constraints=(constraint,))
+    return World({"checkout": Flag(key="checkout", enabled=True, rules=(rule,))}, {})
 
 
-@examples(400)
+ODD_VALUES = (None, True, False, 7, -3, 2.0, 12.5, 1e21, 1e-7, float("nan"), float("inf"), [], ["a", 12, None], (True,))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_operator_answers_as_in_the_oracle_for_every_pair_of_values(operator: str) -> None:
+    attribute, likely = suited_to(operator)
+    asked = [{attribute: value} for value in (*SUITED_VALUES[attribute], *ODD_VALUES)]
+    asked = [context for context in asked if attribute != "current_time" or context[attribute] is not None]
+    for value in (*likely, True, 12, 2.5):
+        for inverted in (False, True):
+            for case_insensitive in (False, True):
+                constraint = Constraint(
+                    attribute=attribute,
+                    operator=operator,
+                    values=(value,),
+                    inverted=inverted,
+                    case_insensitive=case_insensitive,
+                )
+                assert_same_answers(only_asking(constraint), asked)
+
+
+@examples(200)
+@given(st.text(max_size=6), st.text(min_size=1, max_size=12))
+def test_a_rollout_ends_at_the_bucket_at_which_it_ends_in_the_oracle(salt: str, identifier: str) -> None:
+    hashed = murmur3(f"{salt or 'checkout'}:{identifier}".encode(), 0)
+    edge = hashed % 100 * 1000 + hashed // 100 % 1000
+    for share in {0, edge - 1, edge, edge + 1, 99_999, 100_000} & set(range(100_001)):
+        rule = Rule(id="only", rollout=Rollout(percentage=share / 1000, salt=salt))
+        flag = Flag(key="checkout", enabled=True, rules=(rule,))
+        assert_same_answers(World({"checkout": flag}, {}), [{"targeting_key": identifier}])
+        assert flag_set_of(World({"checkout": flag}, {})).enabled["checkout"](identifier) is (share > edge)
+
+
+some_contexts = st.lists(contexts(), min_size=1, max_size=4)
+
+
+@examples(300)
 @given(constraints(), st.lists(contexts(), min_size=4, max_size=8))
 def test_a_constraint_holds_for_those_for_whom_it_does_in_the_oracle(
     constraint: Constraint, asked: list[dict[str, Any]]
 ) -> None:
-    flag = Flag(key="checkout", enabled=True, rules=(Rule(id="only", constraints=(constraint,)),))
-    assert_same_answers(World({"checkout": flag}, {}), asked)
+    assert_same_answers(only_asking(constraint), asked)
 
 
-@examples(100)
-@given(segments(SEGMENT_KEYS[0]), asked)
+@examples(200)
+@given(segments(SEGMENT_KEYS[0]), some_contexts)
 def test_a_segment_has_the_members_that_it_has_in_the_oracle(segment: Segment, asked: list[dict[str, Any]]) -> None:
     flag = Flag(key="checkout", enabled=True, rules=(Rule(id="only", segments=(segment.key,)),))
     assert_same_answers(World({"checkout": flag}, {segment.key: segment}), asked)
 
 
-@examples(200)
-@given(flags(), asked)
+@examples(250)
+@given(flags(), some_contexts)
 def test_a_flag_answers_as_in_the_oracle(flag: Flag, asked: list[dict[str, Any]]) -> None:
     assert_same_answers(World({flag.key: flag}, {}), asked)
 
 
-@examples(200)
-@given(worlds(), asked)
+@examples(250)
+@given(worlds(), some_contexts)
 def test_flags_that_refer_to_one_another_answer_as_in_the_oracle(world: World, asked: list[dict[str, Any]]) -> None:
     assert_same_answers(world, asked)

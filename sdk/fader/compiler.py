@@ -1,38 +1,23 @@
-"""Turns a flag into closures over its constants, once, when it is first asked for.
+"""Turns a flag into two functions, once, when it is first asked for.
 
-``compile_flag`` says the same as docs/explanation/evaluation.md, in the same order. What it makes has two
-faces: ``enabled`` answers yes or no and counts, as fast as we know how; ``decide`` tells all, and does not
-count.
+``compile_flag`` says the same as docs/explanation/evaluation.md, in the same order. What it makes has two faces:
+``enabled`` answers yes or no and counts, as fast as we know how; ``decide`` tells all, and does not count. Both are
+written from the same plan (``fader.functions``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-from mmh3 import hash as murmur3
 from msgspec import Struct
 
-from fader.bucketing import BUCKETS, ROLLOUT_SEED, thousandths
-from fader.constraints import Step, Surroundings, all_members_of, all_of, no
-from fader.context import NO_ATTRIBUTES, Attributes, EvaluationContext, parts
+from fader.bucketing import BUCKETS, thousandths
+from fader.constraints import Surroundings, compile_targeting
+from fader.context import Attributes
 from fader.counters import Counter
 from fader.evaluation import Reason
-from fader.model import BY_DEFAULT, OFF, ON, Flag, Rule, Segment, Variant
-from fader.rollouts import letting_in, sharing_out
-
-
-class Outcome(Struct, frozen=True):
-    """One of the answers that a flag can give. All of them are made when the flag is compiled."""
-
-    enabled: bool
-    variant: str
-    value: Any
-    reason: Reason
-    rule: str | None
-    counter: Counter
-
-
-Decide: TypeAlias = Callable[[str, Attributes], Outcome]
-CounterOf: TypeAlias = Callable[[str], Counter]
+from fader.functions import Choose, Decide, Outcome, Plan, PlannedRule, write_functions
+from fader.model import OFF, ON, Flag, Rule, Segment, Variant
+from fader.rollouts import compile_rollout, compile_split
 
 
 class CompiledPrerequisite(Struct, frozen=True):
@@ -88,7 +73,7 @@ def compile_flag(
     segments: Mapping[str, Segment],
     prerequisites: Sequence[CompiledPrerequisite],
     surroundings: Surroundings,
-    counter: CounterOf,
+    counter: Callable[[str], Counter],
 ) -> CompiledFlag:
     """Compile a flag.
 
@@ -106,124 +91,38 @@ def compile_flag(
         return Outcome(variant != cast.off, variant, value, reason, rule, counter(variant))
 
     if not flag.enabled:
-        return _constant(flag, outcome(cast.off, Reason.DISABLED))
-    default = outcome(cast.off, Reason.DEFAULT) if flag.rules else outcome(cast.first, Reason.STATIC)
-    rules = tuple(_compile_rule(rule, flag, cast, segments, surroundings, outcome) for rule in flag.rules)
-    if prerequisites:
-        unmet = outcome(cast.off, Reason.PREREQUISITE_FAILED)
-        decide = _deciding_after(tuple(prerequisites), unmet, _deciding(rules, default))
-        return CompiledFlag(flag, decide, _counting(decide))
-    if not rules:
-        return _constant(flag, default)
-    decide = _deciding(rules, default)
-    if _is_plain_rollout(flag):
-        return CompiledFlag(flag, decide, _plain_rollout(flag, decide, outcome(cast.first, Reason.SPLIT), default))
-    return CompiledFlag(flag, decide, _counting(decide))
+        plan = Plan((), None, (), outcome(cast.off, Reason.DISABLED))
+    else:
+        rules = [_plan_rule(rule, flag, cast, segments, surroundings, outcome) for rule in flag.rules]
+        plan = Plan(
+            prerequisites=tuple(prerequisite.holds for prerequisite in prerequisites),
+            unmet=outcome(cast.off, Reason.PREREQUISITE_FAILED) if prerequisites else None,
+            rules=tuple(rule for rule in rules if rule is not None),
+            default=outcome(cast.off, Reason.DEFAULT) if flag.rules else outcome(cast.first, Reason.STATIC),
+        )
+    decide, enabled = write_functions(plan)
+    return CompiledFlag(flag, decide, enabled)
 
 
-def _compile_rule(
+def _plan_rule(
     rule: Rule,
     flag: Flag,
     cast: Cast,
     segments: Mapping[str, Segment],
     surroundings: Surroundings,
     outcome: Callable[..., Outcome],
-) -> Step[Outcome]:
-    """A rule as one step: its constraints, its segments, its rollout, and what it serves."""
-    sharing: Step[Outcome] | None = None
-    variant, partial = rule.variant or cast.first, thousandths(rule.rollout.percentage) < BUCKETS
+) -> PlannedRule | None:
+    """A rule: its constraints, its segments, its rollout, and what it serves. ``None`` if it cannot serve anything."""
+    serves: Outcome | Choose | None
     if rule.split is not None:
         outcomes = {name: outcome(name, Reason.SPLIT, rule.id) for name in cast.variants}
-        sharing = sharing_out(rule.split, flag.key, surroundings, outcomes)
-    elif variant not in cast.variants:
-        return no  # it serves a variant which the flag does not have
-    served = outcome(variant, Reason.SPLIT if partial else Reason.TARGETING_MATCH, rule.id)
-    step = letting_in(rule.rollout, flag.key, surroundings, served, sharing)
-    step = all_members_of(rule.segments, segments, surroundings, step)
-    return all_of(rule.constraints, surroundings, step)
-
-
-def _deciding(rules: Sequence[Step[Outcome]], default: Outcome) -> Decide:
-    """The first rule that lets the context in decides; if none does, ``default``."""
-    if len(rules) == 1:
-        (only,) = rules
-        return lambda key, attributes: only(key, attributes) or default
-
-    def decide(key: str, attributes: Attributes) -> Outcome:
-        for rule in rules:
-            outcome = rule(key, attributes)
-            if outcome is not None:
-                return outcome
-        return default
-
-    return decide
-
-
-def _deciding_after(prerequisites: Sequence[CompiledPrerequisite], unmet: Outcome, decide: Decide) -> Decide:
-    def decide_after(key: str, attributes: Attributes) -> Outcome:
-        for prerequisite in prerequisites:
-            if not prerequisite.holds(key, attributes):
-                return unmet
-        return decide(key, attributes)
-
-    return decide_after
-
-
-def _constant(flag: Flag, outcome: Outcome) -> CompiledFlag:
-    """A flag that gives everybody the same."""
-    answer, counter = outcome.enabled, outcome.counter
-
-    def enabled(_context: Any) -> bool:
-        counter[0] += 1
-        return answer
-
-    return CompiledFlag(flag, lambda _key, _attributes: outcome, enabled)
-
-
-def _counting(decide: Decide) -> Callable[[Any], bool]:
-    """Whether a flag is on, by way of ``decide``, counted."""
-
-    def enabled(context: Any) -> bool:
-        if context.__class__ is str:
-            outcome = decide(context, NO_ATTRIBUTES)
-        elif context.__class__ is EvaluationContext and context.targeting_key.__class__ is str:
-            outcome = decide(context.targeting_key, context.attributes)
-        else:
-            outcome = decide(*parts(context))
-        outcome.counter[0] += 1
-        return outcome.enabled
-
-    return enabled
-
-
-def _is_plain_rollout(flag: Flag) -> bool:
-    """Whether all that a flag does is let in a share of all users: the commonest flag there is."""
-    if len(flag.rules) != 1:
-        return False
-    (rule,) = flag.rules
-    targeted = rule.constraints or rule.segments or rule.variant is not None or rule.split is not None
-    return not targeted and rule.rollout.by == BY_DEFAULT and 0 < thousandths(rule.rollout.percentage) < BUCKETS
-
-
-def _plain_rollout(flag: Flag, decide: Decide, served: Outcome, default: Outcome) -> Callable[[Any], bool]:
-    """``_counting`` with ``rollouts.letting_in`` written into it, for a bare targeting key: two calls fewer.
-    ``_counting`` with ``rollouts.letting_in`` written into it, for a bare targeting key: two calls fewer."""
-    (rule,) = flag.rules
-    prefix = f"{rule.rollout.salt or flag.key}:"
-    percent, rest = divmod(thousandths(rule.rollout.percentage), 1000)
-    answer, other_answer = served.enabled, default.enabled
-    counter, other_counter = served.counter, default.counter
-    otherwise = _counting(decide)
-
-    def enabled(context: Any) -> bool:
-        if context.__class__ is not str or not context:
-            return otherwise(context)
-        hashed = murmur3(prefix + context, ROLLOUT_SEED, False)
-        place = hashed % 100
-        if place < percent or (place == percent and hashed // 100 % 1000 < rest):
-            counter[0] += 1
-            return answer
-        other_counter[0] += 1
-        return other_answer
-
-    return enabled
+        serves = compile_split(rule.split, flag.key, surroundings, outcomes)
+    else:
+        variant = rule.variant or cast.first
+        reason = Reason.SPLIT if thousandths(rule.rollout.percentage) < BUCKETS else Reason.TARGETING_MATCH
+        serves = outcome(variant, reason, rule.id) if variant in cast.variants else None
+    if serves is None:
+        return None
+    conditions = compile_targeting(rule.constraints, rule.segments, segments, surroundings)
+    rollout = compile_rollout(rule.rollout, flag.key, surroundings)
+    return PlannedRule(tuple(conditions) if rollout is None else (*conditions, rollout), serves)

@@ -1,13 +1,8 @@
-"""Constraints and segments as closures: each asks its question and, if the answer is yes, hands on to what
-follows.
-
-A closure takes a targeting key (empty where there is none) and attributes, and returns what the one that it
-hands on to returns, or ``None`` for no. So a rule of three constraints costs three calls and no loop.
-"""
+"""Constraints and segments as conditions: functions that say whether they hold for a context."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -17,8 +12,8 @@ from fader.operators import EXISTS, OPERATORS
 from fader.operators.operator import Test, UnavailableError
 from fader.status import logger
 
-T = TypeVar("T")
-Step: TypeAlias = Callable[[str, Attributes], T | None]
+Condition: TypeAlias = Callable[[str, Attributes], bool]
+"""Takes a targeting key (empty where there is none) and attributes. Never raises."""
 Read: TypeAlias = Callable[[str, Attributes], Any]
 
 _LISTS: Final = (list, tuple, set, frozenset)
@@ -32,13 +27,9 @@ class Surroundings(Struct, frozen=True):
     environment: str = ""
 
 
-def no(_key: str, _attributes: Attributes) -> None:
-    """The step that lets nobody on."""
-
-
-def yes(_key: str, _attributes: Attributes) -> bool:
-    """The end of a chain that is only asked whether it holds."""
-    return True
+def never(_key: str, _attributes: Attributes) -> bool:
+    """The condition that holds for nobody."""
+    return False
 
 
 def reader(attribute: str, surroundings: Surroundings) -> Read | None:
@@ -69,78 +60,82 @@ def value_of(attribute: str, surroundings: Surroundings, key: str, attributes: A
     return attributes.get(attribute) if read is None else read(key, attributes)
 
 
-def asking(constraint: Constraint, surroundings: Surroundings, then: Step[T]) -> Step[T]:
-    """A constraint as a step.
+class Asked:
+    """A test, fit for values of every kind: missing ones, lists, and objects that raise when they are looked at.
 
     Args:
-        constraint: What to ask.
-        surroundings: What well-known attributes fall back to.
-        then: The step that those for whom it holds go on to.
+        test: Of one value.
+        takes_text: Whether values are asked by their canonical text.
     """
-    name, inverted = constraint.attribute, constraint.inverted
-    read = reader(name, surroundings)
-    if constraint.operator == EXISTS:
-        return _existing(name, read, inverted, then)
-    operator = OPERATORS.get(constraint.operator)
-    if operator is None:
-        # An operator newer than this SDK: the answer is no, inverted or not, for a guess could open the flag.
-        return no
-    try:
-        test = operator.compile(constraint.values, constraint.case_insensitive)
-    except UnavailableError as error:
-        _say_once(str(error))
-        return no
-    # `not_in` with a missing attribute is true, and `in` inverted is just that.
-    return _testing(name, read, _Asked(test, operator.takes_text), inverted is not operator.negated, then)
 
-
-def _existing(name: str, read: Read | None, inverted: bool, then: Step[T]) -> Step[T]:
-    def step(key: str, attributes: Attributes) -> T | None:
-        value = attributes.get(name) if read is None else read(key, attributes)
-        return then(key, attributes) if (value is None) is inverted else None
-
-    return step
-
-
-class _Asked:
-    """A test for values of every kind: missing ones, lists, and objects that raise when they are looked at."""
+    __slots__ = ("takes_text", "test")
 
     def __init__(self, test: Test, takes_text: bool) -> None:
         self.test = test
-        self._takes_text = takes_text
+        self.takes_text = takes_text
 
     def __call__(self, value: Any) -> bool:
+        """Whether the value, or any of its elements, passes."""
         try:
             if isinstance(value, _LISTS):
-                return any(self._holds(element) for element in value)
-            return self._holds(value)
+                return any(self._passes(element) for element in value)
+            return self._passes(value)
         except Exception:  # noqa: BLE001 (what an application's objects do is not in our hands)
             return False
 
-    def _holds(self, value: Any) -> bool:
-        if self._takes_text:
+    def _passes(self, value: Any) -> bool:
+        if self.takes_text:
             value = canonical_text(value)
         return value is not None and self.test(value)
 
 
-def _testing(name: str, read: Read | None, asked: _Asked, inverted: bool, then: Step[T]) -> Step[T]:
-    if read is not None:
+class AttributeCondition:
+    """A constraint on an attribute that is simply in the context, or not.
 
-        def well_known(key: str, attributes: Attributes) -> T | None:
-            return then(key, attributes) if asked(read(key, attributes)) is not inverted else None
+    Args:
+        attribute: Its name.
+        asked: What it has to pass.
+        inverted: Whether the condition is that it does not.
+    """
 
-        return well_known
+    __slots__ = ("asked", "attribute", "inverted")
 
-    test = asked.test
+    def __init__(self, attribute: str, asked: Asked, inverted: bool) -> None:
+        self.attribute = attribute
+        self.asked = asked
+        self.inverted = inverted
 
-    # The same for ordinary attributes, with the short way for texts, which nearly all of them are.
-    def step(key: str, attributes: Attributes) -> T | None:
-        value = attributes.get(name)
-        if (test(value) if value.__class__ is str else asked(value)) is not inverted:
-            return then(key, attributes)
-        return None
+    def __call__(self, _key: str, attributes: Attributes) -> bool:
+        """Whether it holds."""
+        return self.asked(attributes.get(self.attribute)) is not self.inverted
 
-    return step
+
+def compile_constraint(constraint: Constraint, surroundings: Surroundings) -> Condition:
+    """A constraint as a condition.
+
+    Args:
+        constraint: What to ask.
+        surroundings: What well-known attributes fall back to.
+    """
+    name, inverted = constraint.attribute, constraint.inverted
+    if constraint.operator == EXISTS:
+        return lambda key, attributes: (value_of(name, surroundings, key, attributes) is None) is inverted
+    operator = OPERATORS.get(constraint.operator)
+    if operator is None:
+        # An operator newer than this SDK: the answer is no, inverted or not, for a guess could open the flag.
+        return never
+    try:
+        test = operator.compile(constraint.values, constraint.case_insensitive)
+    except UnavailableError as error:
+        _say_once(str(error))
+        return never
+    asked = Asked(test, operator.takes_text)
+    # `not_in` with a missing attribute is true, and `in` inverted is just that.
+    inverted = inverted is not operator.negated
+    read = reader(name, surroundings)
+    if read is None:
+        return AttributeCondition(name, asked, inverted)
+    return lambda key, attributes: asked(read(key, attributes)) is not inverted
 
 
 def _say_once(message: str) -> None:
@@ -149,34 +144,28 @@ def _say_once(message: str) -> None:
         logger.warning("%s; such constraints let nobody in", message)
 
 
-def member_of(segment: Segment, surroundings: Surroundings, then: Step[T]) -> Step[T]:
-    """A segment as a step: its members go on to ``then``."""
+def compile_segment(segment: Segment | None, surroundings: Surroundings) -> Condition:
+    """Membership of a segment as a condition. A segment that does not exist has no members."""
+    if segment is None:
+        return never
     listed = frozenset(segment.targeting_keys) - {""}  # no targeting key is not a key
-    described = all_of(segment.constraints, surroundings, yes) if segment.constraints else no
-
-    def step(key: str, attributes: Attributes) -> T | None:
-        return then(key, attributes) if key in listed or described(key, attributes) else None
-
-    return step
+    described = [compile_constraint(constraint, surroundings) for constraint in segment.constraints]
+    if not described:
+        return lambda key, _attributes: key in listed
+    return lambda key, attributes: key in listed or all(holds(key, attributes) for holds in described)
 
 
-def all_of(constraints: Sequence[Constraint], surroundings: Surroundings, then: Step[T]) -> Step[T]:
-    """All of these constraints, in order, as one step."""
-    step = then
-    for constraint in reversed(constraints):
-        step = asking(constraint, surroundings, step)
-    return step
-
-
-def all_members_of(
-    names: Sequence[str], segments: Mapping[str, Segment], surroundings: Surroundings, then: Step[T]
-) -> Step[T]:
-    """All of these segments, in order, as one step. One that does not exist has no members."""
-    step = then
-    for name in reversed(names):
-        segment = segments.get(name)
-        step = no if segment is None else member_of(segment, surroundings, step)
-    return step
+def compile_targeting(
+    constraints: Sequence[Constraint],
+    names: Sequence[str],
+    segments: Mapping[str, Segment],
+    surroundings: Surroundings,
+) -> list[Condition]:
+    """All that a rule asks of a context, in order: its constraints, then its segments by name."""
+    return [
+        *(compile_constraint(constraint, surroundings) for constraint in constraints),
+        *(compile_segment(segments.get(name), surroundings) for name in names),
+    ]
 
 
 def identity(by: str, surroundings: Surroundings) -> Callable[[str, Attributes], str | None]:

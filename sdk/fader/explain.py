@@ -8,10 +8,11 @@ from typing import Any
 from msgspec import Struct
 
 from fader.bucketing import bucket, split_place
-from fader.compiler import Cast, Outcome
-from fader.constraints import Surroundings, asking, identity, member_of, value_of, yes
+from fader.compiler import Cast
+from fader.constraints import Surroundings, compile_constraint, compile_segment, identity, value_of
 from fader.context import Attributes, canonical_text, parts
 from fader.evaluation import Reason
+from fader.functions import Outcome
 from fader.model import (
     BY_DEFAULT,
     BY_RANDOM,
@@ -23,7 +24,7 @@ from fader.model import (
     Segment,
     Split,
 )
-from fader.rollouts import default_identity, letting_in
+from fader.rollouts import compile_rollout, default_identity
 from fader.snapshot import FlagSet
 
 
@@ -211,7 +212,7 @@ class _Asked:
 
     def _constraint(self, constraint: Constraint) -> ConstraintExplained:
         value = value_of(constraint.attribute, self._surroundings, self._key, self._attributes)
-        step = asking(constraint, self._surroundings, yes)
+        holds = compile_constraint(constraint, self._surroundings)
         return ConstraintExplained(
             attribute=constraint.attribute,
             operator=constraint.operator,
@@ -219,14 +220,14 @@ class _Asked:
             inverted=constraint.inverted,
             case_insensitive=constraint.case_insensitive,
             actual=_as_text(value),
-            held=bool(step(self._key, self._attributes)),
+            held=holds(self._key, self._attributes),
         )
 
     def _segment(self, name: str) -> SegmentExplained:
         segment = self._flags.snapshot.segments.get(name)
         if segment is None:
             return SegmentExplained(name, False, "there is no such segment")
-        held = bool(member_of(segment, self._surroundings, yes)(self._key, self._attributes))
+        held = compile_segment(segment, self._surroundings)(self._key, self._attributes)
         return SegmentExplained(name, held, self._why_member(segment, held))
 
     def _why_member(self, segment: Segment, held: bool) -> str:
@@ -235,7 +236,7 @@ class _Asked:
         if held:
             return "all its constraints hold"
         for constraint in segment.constraints:
-            if not asking(constraint, self._surroundings, yes)(self._key, self._attributes):
+            if not compile_constraint(constraint, self._surroundings)(self._key, self._attributes):
                 return f"its constraint on {constraint.attribute} does not hold"
         return "the targeting key is not listed"
 
@@ -247,7 +248,8 @@ class _Asked:
             # Drawn, or nobody: what counts is what the evaluation itself met.
             admitted = is_deciding
         else:
-            admitted = bool(letting_in(rollout, self._flag.key, self._surroundings, True)(self._key, self._attributes))
+            admits = compile_rollout(rollout, self._flag.key, self._surroundings)
+            admitted = admits is None or admits(self._key, self._attributes)
         return RolloutExplained(rollout.percentage, rollout.by, salt, hashed, place, admitted)
 
     def _split(self, split: Split) -> SplitExplained:

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from fader.compiler import CompiledFlag, CompiledPrerequisite, Outcome, compile_flag
+from fader.compiler import CompiledFlag, CompiledPrerequisite, compile_flag
 from fader.constraints import Surroundings
 from fader.context import parts
 from fader.counters import UsageCounters
 from fader.evaluation import ErrorCode, EvaluationDetails, Reason
+from fader.functions import Outcome
 from fader.model import Change, Flag, Prerequisite, Snapshot
 from fader.revisions import affected_flags
 

@@ -14,6 +14,7 @@ from fader_server.storage import Store, environments, keys
 from fader_server.storage.records import AdminToken, Role, SdkKey
 
 _NAME_LENGTH = 200
+_LAST_YEAR = 9999
 
 
 class IssuedKey(Struct, frozen=True):
@@ -166,6 +167,9 @@ def _name_and_expiry_errors(name: str, expires_at: datetime | None, now: datetim
         errors.append(FieldError("expires_at", "has no offset", "Write it in UTC: 2030-01-31T12:00:00Z."))
     elif expires_at is not None and expires_at <= now:
         errors.append(FieldError("expires_at", "is in the past"))
+    elif expires_at is not None and expires_at.year >= _LAST_YEAR:
+        # In UTC it may not exist, and whoever means "never" can say so.
+        errors.append(FieldError("expires_at", "is too far away", "Leave it out for a credential that never expires."))
     return errors
 
 

@@ -118,6 +118,12 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     for status, response in list(operation["responses"].items()):
         if status.startswith("4") and problems.PROBLEM_JSON not in response.get("content", {}):
             del operation["responses"][status]
+        if status == "204":
+            response.pop("content", None)
+    for parameter in operation.get("parameters", ()):
+        # A parameter that may be left out has no way to be null.
+        schema = parameter["schema"]
+        schema |= next((one for one in schema.pop("anyOf", ()) if one != {"type": "null"}), {})
     if "requestBody" in operation:
         body = operation["requestBody"]
         taken = body["content"].get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]

@@ -13,6 +13,9 @@ from fader_server.storage.records import Definition
 DISABLED = "disabled"
 """Other protocols answer a switched-off flag with a variant of this name, so no real one may be called so."""
 
+_LARGEST_EXACT = 2**53
+"""RFC 8259, section 6: integers up to this size mean the same to everybody."""
+
 _BOOLEAN_VARIANTS = (model.ON, model.OFF)
 
 
@@ -89,6 +92,8 @@ def _check_value(field: str, of: model.ValueType, value: Any, limits: Limits, fi
         findings.add(field, f"is not text, and the flag's type is {of}", "Put it in quotation marks.")
     elif of == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
         findings.add(field, f"is not a number, and the flag's type is {of}")
+    elif of == "number" and abs(value) > _LARGEST_EXACT and isinstance(value, int):
+        findings.add(field, f"is beyond {_LARGEST_EXACT}, up to which all clients can tell integers apart")
     elif isinstance(value, float) and not math.isfinite(value):
         findings.add(field, "is not a finite number")
     elif _depth(value, limits.variant_depth) > limits.variant_depth:

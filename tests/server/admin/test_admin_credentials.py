@@ -81,6 +81,7 @@ def test_a_token_is_shown_once_and_works_until_it_is_deleted(admin: AdminClient)
         ({"name": " ", "role": "viewer"}, "name"),
         ({"name": "a", "role": "viewer", "projects": [""]}, "projects[0]"),
         ({"name": "a", "role": "viewer", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+        ({"name": "a", "role": "viewer", "expires_at": "9999-12-31T23:59:59-23:00"}, "expires_at"),
     ],
 )
 def test_a_wrong_token_is_refused(admin: AdminClient, body: dict[str, object], field: str) -> None:

@@ -61,6 +61,18 @@ def test_there_is_no_page_for_browsers_beside_it(admin: AdminClient) -> None:
         assert missing.headers["Content-Type"] == "application/problem+json"
 
 
+def test_each_path_says_which_methods_it_has(admin: AdminClient, document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        concrete = re.sub(r"\{\w+\}", "x", path.removeprefix("/api/v1"))
+        documented = {method.upper() for method in methods}
+        asked = admin.as_token(None).send("OPTIONS", concrete)
+        assert set(asked.headers["Allow"].split(", ")) == documented | {"OPTIONS"}
+        refused = admin.send("TRACE", concrete)
+        assert refused.status == 405
+        assert set(refused.headers["Allow"].split(", ")) == documented | {"OPTIONS"}
+        assert refused.body["type"] == "urn:fader:problem:method-not-allowed"
+
+
 class Documented:
     """Sends requests, and holds each answer against the document."""
 

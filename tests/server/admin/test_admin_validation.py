@@ -140,6 +140,10 @@ FLAGS: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "number", "variants": [{"name": "a", "value": True}], "off_variant": "a"},
         "variants[0].value",
     ),
+    "inexact integer": (
+        {"type": "number", "variants": [{"name": "a", "value": 2**53 + 1}], "off_variant": "a"},
+        "variants[0].value",
+    ),
     "variant twice": (
         {"type": "number", "variants": [{"name": "a", "value": 1}, {"name": "a", "value": 2}], "off_variant": "a"},
         "variants[1]",

@@ -43,7 +43,7 @@ _IfMatch: TypeAlias = Annotated[
     HeaderParameter(
         name="If-Match",
         description="The `revision` that the flag has in this environment; if it has another one, nothing is written.",
-        schema_extra={"pattern": r'^("\d{1,18}"|\*)$'},
+        schema_extra={"pattern": r'^("[0-9]{1,18}"|\*)$'},
     ),
 ]
 

@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from fader_server.access import AdminPrincipal
+from fader_server.api.admin.requests import LINES
 from fader_server.api.admin.views import Page
 from fader_server.api.bodies import StrictBody
 from fader_server.api.guards import Needs, Scope, may
@@ -32,7 +33,7 @@ DryRun: TypeAlias = Annotated[
     bool, QueryParameter(description="Check everything, answer what would be, and write nothing.")
 ]
 ReasonParameter: TypeAlias = Annotated[
-    str, QueryParameter(description="Why, for the history.", schema_extra={"max_length": 1000})
+    str, QueryParameter(description="Why, for the history.", schema_extra=dict(LINES))
 ]
 
 _DESCRIPTIONS: Final = {

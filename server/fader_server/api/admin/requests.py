@@ -23,7 +23,19 @@ Key = Annotated[
         extra_json_schema={"extra": {"pattern": KEY_FORM}},
     ),
 ]
-Reason = Annotated[str, Meta(description="Why, for the history.", extra_json_schema={"extra": {"max_length": 1000}})]
+LINES: Final = {"max_length": 1000, "pattern": r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$"}
+"""How the document describes a text: not too long, and no control characters but line breaks and tabs."""
+
+Text = Annotated[str, Meta(extra_json_schema={"extra": LINES})]
+Line = Annotated[str, Meta(extra_json_schema={"extra": {"max_length": 1000, "pattern": r"^[^\x00-\x1F\x7F-\x9F]*$"}})]
+Reason = Annotated[str, Meta(description="Why, for the history.", extra_json_schema={"extra": LINES})]
+Name = Annotated[
+    str,
+    Meta(
+        description="What people recognise it by.",
+        extra_json_schema={"extra": {"min_length": 1, "max_length": 200, "pattern": r"^[^\x00-\x20\x7F-\xA0]+$"}},
+    ),
+]
 Percentage = Annotated[
     float,
     Meta(
@@ -74,7 +86,7 @@ class RuleBody(Body, frozen=True, kw_only=True):
     """Serves a variant, or a split, to those for whom everything holds. Without an ``id`` it gets one."""
 
     id: str = ""
-    description: str = ""
+    description: Text = ""
     constraints: tuple[ConstraintBody, ...] = ()
     segments: tuple[str, ...] = ()
     rollout: RolloutBody = RolloutBody()
@@ -101,14 +113,14 @@ class CreateProject(Body, frozen=True, kw_only=True):
     """A project that is to be."""
 
     key: Key
-    description: str = ""
+    description: Text = ""
     reason: Reason = ""
 
 
 class DescribeProject(Body, frozen=True, kw_only=True):
     """What is to become different about a project."""
 
-    description: str
+    description: Text
     reason: Reason = ""
 
 
@@ -124,8 +136,8 @@ class CreateFlag(Body, frozen=True, kw_only=True):
     theirs, and which of them is served while the flag is off."""
 
     key: Key
-    description: str = ""
-    owner: str = ""
+    description: Text = ""
+    owner: Line = ""
     tags: tuple[str, ...] = ()
     kind: FlagKind = "release"
     type: model.ValueType = "boolean"
@@ -196,7 +208,7 @@ class CreateSegment(Body, frozen=True, kw_only=True):
     """A segment that is to be."""
 
     key: Key
-    description: str = ""
+    description: Text = ""
     constraints: tuple[ConstraintBody, ...] = ()
     targeting_keys: tuple[str, ...] = ()
     reason: Reason = ""
@@ -205,7 +217,7 @@ class CreateSegment(Body, frozen=True, kw_only=True):
 class ReplaceSegment(Body, frozen=True, kw_only=True):
     """All of a segment but its names; what is left out is gone afterwards."""
 
-    description: str = ""
+    description: Text = ""
     constraints: tuple[ConstraintBody, ...] = ()
     targeting_keys: tuple[str, ...] = ()
     reason: Reason = ""
@@ -220,7 +232,7 @@ class Explain(Body, frozen=True, kw_only=True):
 class IssueKey(Body, frozen=True, kw_only=True):
     """An SDK key that is to be."""
 
-    name: str
+    name: Name
     environment: str
     expires_at: datetime | None = None
 
@@ -228,7 +240,7 @@ class IssueKey(Body, frozen=True, kw_only=True):
 class IssueToken(Body, frozen=True, kw_only=True):
     """An admin token that is to be. No projects, or no environments, means all of them."""
 
-    name: str
+    name: Name
     role: Role
     projects: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()

@@ -1,9 +1,10 @@
 """All of the admin API, as the application mounts it at ``/api/v1``."""
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request, Router
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from fader_server.access import AdminPrincipal
@@ -23,6 +24,30 @@ def _principal(request: Request[str, AdminPrincipal, Any]) -> AdminPrincipal:
     return request.auth
 
 
+_ROUTERS: Final = (
+    identity_routes,
+    project_routes,
+    environment_routes,
+    flag_routes,
+    configuration_routes,
+    explaining_routes,
+    segment_routes,
+    history_routes,
+    key_routes,
+    token_routes,
+)
+
+
+def _without_options(router: Router) -> Router:
+    """The framework answers OPTIONS with the methods of the first handler of a path, where several were
+    registered one by one. Taken away here, it is made anew when all of them are mounted together, and then it
+    names them all."""
+    for route in router.routes:
+        if isinstance(route, HTTPRoute):
+            route.route_handlers = [one for one in route.route_handlers if "OPTIONS" not in one.http_methods]
+    return router
+
+
 routes: list[ControllerRouterHandler] = [
     Router(
         path="/",
@@ -31,17 +56,6 @@ routes: list[ControllerRouterHandler] = [
             "admin": Provide(admin_services, sync_to_thread=False),
             "principal": Provide(_principal, sync_to_thread=False),
         },
-        route_handlers=[
-            identity_routes,
-            project_routes,
-            environment_routes,
-            flag_routes,
-            configuration_routes,
-            explaining_routes,
-            segment_routes,
-            history_routes,
-            key_routes,
-            token_routes,
-        ],
+        route_handlers=[_without_options(router) for router in _ROUTERS],
     )
 ]

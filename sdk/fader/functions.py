@@ -7,7 +7,7 @@ A flag with two rules comes to this, where each name is bound to what the flag i
             key, attributes = context, nothing
         elif ...:
             ...
-        if (test1(a) if (a := attributes.get(name1)).__class__ is str else asked1(a)) and condition2(key, attributes):
+        if (a in set1 if (a := attributes.get(name1)).__class__ is str else asked1(a)) and condition2(key, attributes):
             counter3[0] += 1
             return True
         if (murmur3(prefix4 + key, 0, False) % 100 < 5 if key else condition4(key, attributes)):
@@ -34,6 +34,7 @@ from fader.constraints import AttributeCondition, Condition
 from fader.context import NO_ATTRIBUTES, Attributes, EvaluationContext, parts
 from fader.counters import Counter
 from fader.evaluation import Reason
+from fader.operators.operator import Test, WrittenTest
 from fader.rollouts import HashCondition, default_identity
 
 
@@ -69,14 +70,12 @@ class Plan(Struct, frozen=True):
     default: Outcome
 
 
-_TAKING_APART: Final = """\
-    if context.__class__ is str:
-        key, attributes = context, nothing
-    elif context.__class__ is EvaluationContext and context.targeting_key.__class__ is str:
-        key, attributes = context.targeting_key, context.attributes
-    else:
-        key, attributes = parts(context)
-"""
+_IF_KEY: Final = "if context.__class__ is str:\n        key, attributes = context, nothing\n"
+_IF_CONTEXT: Final = (
+    "if context.__class__ is EvaluationContext and (key := context.targeting_key).__class__ is str:\n"
+    "        attributes = context.attributes\n"
+)
+_IF_OTHER: Final = "    else:\n        key, attributes = parts(context)\n"
 _KNOWN: Final[dict[str, Any]] = {
     "EvaluationContext": EvaluationContext,
     "murmur3": murmur3,
@@ -110,9 +109,12 @@ class _Writing:
         plan = self._plan
         lines = [f"def {name}({parameters}):\n"]
         if self._counts and (plan.prerequisites or plan.rules):
-            lines.append(_TAKING_APART)
-        for condition in plan.prerequisites:
-            lines.append(f"    if not {self._condition(condition)}:\n{self._serving(plan.unmet)}")
+            targeted = any(isinstance(each, AttributeCondition) for rule in plan.rules for each in rule.conditions)
+            first, second = (_IF_CONTEXT, _IF_KEY) if targeted else (_IF_KEY, _IF_CONTEXT)  # the likelier one first
+            lines.append(f"    {first}    el{second}{_IF_OTHER}")
+        lines += [
+            f"    if not {self._condition(condition)}:\n{self._serving(plan.unmet)}" for condition in plan.prerequisites
+        ]
         lines += [f"    {name} = None\n" for name in self._hashes.values()]
         for rule in plan.rules:
             conditions = " and ".join(self._condition(condition) for condition in rule.conditions) or "True"
@@ -149,14 +151,18 @@ class _Writing:
 
     def _condition(self, condition: Condition) -> str:
         if isinstance(condition, AttributeCondition):
-            test = self._bind("test", condition.asked.test)
             asked = self._bind("asked", condition.asked)
             value = f"(a := attributes.get({self._bind('name', condition.attribute)}))"
-            passes = f"({test}(a) if {value}.__class__ is str else {asked}(a))"
+            passes = f"({self._test(condition.asked.test)} if {value}.__class__ is str else {asked}(a))"
             return f"(not {passes})" if condition.inverted else passes
         if isinstance(condition, HashCondition) and condition.identify is default_identity:
             return f"({self._hash(condition)} if key else {self._bind('condition', condition)}(key, attributes))"
         return f"{self._bind('condition', condition)}(key, attributes)"
+
+    def _test(self, test: Test) -> str:
+        if isinstance(test, WrittenTest):
+            return test.template.format(text="a", constant=self._bind("constant", test.constant))
+        return f"{self._bind('test', test)}(a)"
 
     def _hash(self, condition: HashCondition) -> str:
         hashed = f"murmur3({self._bind('prefix', condition.prefix)} + key, {ROLLOUT_SEED}, False)"

@@ -14,6 +14,24 @@ the wrong
 kind gives false; exceptions are the caller's to catch, and mean false too."""
 
 
+class WrittenTest(Struct, frozen=True):
+    """A test of texts that can also be written into code, which saves a call.
+
+    Args:
+        template: An expression of ``{text}`` and ``{constant}``.
+        constant: What the latter stands for.
+        test: The same as a function.
+    """
+
+    template: str
+    constant: Any
+    test: Test
+
+    def __call__(self, text: Any) -> bool:
+        """Ask a text."""
+        return self.test(text)
+
+
 class UnavailableError(Exception):
     """The operator needs a library that is not installed."""
 

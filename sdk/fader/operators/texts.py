@@ -3,25 +3,26 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fader.operators.operator import Operator, Test
+from fader.operators.operator import Operator, Test, WrittenTest
 
 
 def _is_one_of(values: Sequence[str], _case_insensitive: bool) -> Test:
-    return frozenset(values).__contains__
+    members = frozenset(values)
+    return WrittenTest("{text} in {constant}", members, members.__contains__)
 
 
 def _starts_with(values: Sequence[str], case_insensitive: bool) -> Test:
     starts = _all(values, case_insensitive)
     if case_insensitive:
         return lambda text: text.lower().startswith(starts)
-    return lambda text: text.startswith(starts)
+    return WrittenTest("{text}.startswith({constant})", starts, lambda text: text.startswith(starts))
 
 
 def _ends_with(values: Sequence[str], case_insensitive: bool) -> Test:
     ends = _all(values, case_insensitive)
     if case_insensitive:
         return lambda text: text.lower().endswith(ends)
-    return lambda text: text.endswith(ends)
+    return WrittenTest("{text}.endswith({constant})", ends, lambda text: text.endswith(ends))
 
 
 def _contains(values: Sequence[str], case_insensitive: bool) -> Test:

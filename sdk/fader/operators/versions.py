@@ -3,10 +3,9 @@
 import operator
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from fader.operators.operator import Operator, Test
+from fader.operators.operator import Operator, Test, WrittenTest
 
 Precedence: TypeAlias = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...]]
 """Compares as section 11 of the specification says; build metadata is no part of it."""
@@ -50,14 +49,27 @@ def _version(text: str) -> Precedence:
     return read
 
 
+class _Remembered(dict[Any, bool]):
+    """Answers by version. One that was seen before costs less than any comparison could."""
+
+    def __init__(self, test: Test) -> None:
+        self._test = test
+
+    def __missing__(self, version: Any) -> bool:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        answer = self[version] = self._test(version)
+        return answer
+
+
 def _compare(compare: Callable[[Any, Any], bool]) -> Callable[[Sequence[Precedence], bool], Test]:
     def build(limits: Sequence[Precedence], _case_insensitive: bool) -> Test:
         def test(version: Any) -> bool:
             read = precedence(version) if isinstance(version, str) else None
             return read is not None and any(compare(read, limit) for limit in limits)
 
-        # Remembering is in C, so a version seen before costs less than any comparison could.
-        return lru_cache(REMEMBERED)(test)
+        remembered = _Remembered(test)
+        return WrittenTest("{constant}[{text}]", remembered, remembered.__getitem__)
 
     return build
 

@@ -51,7 +51,7 @@ _IfMatch: TypeAlias = Annotated[
 def target(project: InPath, flag: InPath, environment: InPath, if_match: _IfMatch = None) -> Target:
     """For dependency injection: the flag and the environment in the path, and the revision that they must be
     at."""
-    if if_match is None or if_match == "*":
+    if if_match in (None, "", "*"):
         return Target(project, flag, environment)
     revision = _REVISION.fullmatch(if_match)
     if revision is None:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from sdk_contract.documents import flag
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_forks.forked_programs import PROGRAMS, Program, environment
 
@@ -23,6 +24,14 @@ def counted(server: ScriptedServer) -> dict[str, Counter[str]]:
         for key, count in (known | post["unknown"]).items():
             totals.setdefault(key, Counter())[post["instance"]] += count
     return totals
+
+
+@pytest.fixture(params=[True, False], ids=["known flags", "unknown flags"], autouse=True)
+def known(request: pytest.FixtureRequest, server: ScriptedServer) -> None:
+    """Evaluations of flags and of keys that no flag has are counted apart, so both have to be right."""
+    if request.param:
+        for key in ("of-parent", "of-child-0", "of-child-1", "of-child-2"):
+            server.world.flags[key] = flag(key)
 
 
 @pytest.mark.parametrize("ending", ["exit", "close"])

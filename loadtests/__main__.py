@@ -7,8 +7,11 @@ MEASUREMENTS = ("evaluation", "propagation")
 
 
 def main() -> int:
-    """Run each measurement in a process of its own, so that none warms or burdens the next; return the first failure."""
-    codes = [subprocess.run([sys.executable, "-m", f"loadtests.{name}"], check=False).returncode for name in MEASUREMENTS]
+    """Run each measurement in a process of its own, so that none warms or burdens the next."""
+    codes = []
+    for name in MEASUREMENTS:
+        ran = subprocess.run([sys.executable, "-m", f"loadtests.{name}", *sys.argv[1:]], check=False)
+        codes.append(ran.returncode)
     return next((code for code in codes if code), 0)
 
 

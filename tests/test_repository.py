@@ -8,9 +8,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Assembled here so that this file does not contain what it forbids.
+INDEXES = "|".join([r"pypi\.org", "pythonhosted", r"/simple(?:/|\b)", r"registry\.npmjs"])
+FOLDERS = "|".join(["wor" + "k", "roo" + "t", "Use" + "rs"])
 FORBIDDEN = {
-    "the address of a package index": re.compile(r"https?://[^\s\"']*(" + "|".join(["pypi" + r"\.org", "pythonhosted", r"/simple(?:/|\b)", r"registry\.npmjs"]) + ")"),
-    "a path of somebody's machine": re.compile(r"(?<![\w.])/(?:" + "|".join(["wor" + "k", "roo" + "t", "Use" + "rs"]) + r")/[a-z.]"),
+    "the address of a package index": re.compile(rf"https?://[^\s\"']*({INDEXES})"),
+    "a path of somebody's machine": re.compile(rf"(?<![\w.])/(?:{FOLDERS})/[a-z.]"),
 }
 
 

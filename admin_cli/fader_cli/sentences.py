@@ -85,7 +85,8 @@ def _lines(document: Any, place: str = "") -> list[str]:
             for line in _lines(value, name if place in _TRANSPARENT else f"{place}.{name}")
         ]
     if isinstance(document, Sequence) and not isinstance(document, str):
-        return _LISTS.get(place, lambda items: _some(place, items))(document)
+        in_words = _LISTS.get(place)
+        return _some(place, document) if in_words is None else in_words(document)
     if place == "enabled":
         return ["ON" if document else "OFF"]
     return [f"{place}: {document}"]

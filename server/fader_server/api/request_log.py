@@ -3,10 +3,10 @@
 import re
 import secrets
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from fader_server.logs import logger
 
@@ -21,8 +21,9 @@ _QUIET: Final = "/health/"
 class RequestLog:
     """ASGI middleware, outside of everything else.
 
-    A request id that comes with the request is kept if it is well-formed, so that one id holds from a load balancer to
-    the log; else one is drawn. It is in ``scope["state"]`` for problems to quote, and in the answer's header.
+    A request id that comes with the request is kept if it is well-formed, so that one id holds from a load
+    balancer to the log; else one is drawn. It is in ``scope["state"]`` for problems to quote, and in the
+    answer's header.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,7 +31,7 @@ class RequestLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] != "http":
+        if str(scope["type"]) != "http":
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
@@ -72,7 +73,7 @@ def _write(event: str, scope: Scope, status: int, request_id: str, began: float)
     # The path alone: queries may hold what is nobody's business.
     write(
         event,
-        method=scope["method"],
+        method=cast("HTTPScope", scope)["method"],
         path=scope["path"],
         status=status,
         milliseconds=round((time.perf_counter() - began) * 1000, 1),

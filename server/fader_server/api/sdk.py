@@ -7,13 +7,13 @@ these and the socket. Whoever has an SDK key may call them, for the environment 
 import asyncio
 import contextlib
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from litestar import Request, Response, asgi, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import MethodNotAllowedException
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 from msgspec import Meta, Struct
 
 from fader_server.access import Access, SdkPrincipal
@@ -56,7 +56,7 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
         headers.append((b"content-encoding", b"gzip"))
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    without_body = scope["method"] == "HEAD"
+    without_body = _method(scope) == "HEAD"
     await send({"type": "http.response.body", "body": b"" if without_body else body, "more_body": False})
 
 
@@ -73,7 +73,7 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         headers = [*_STREAM_HEADERS, (b"fader-heartbeat", heartbeat)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] == "HEAD":
+        if _method(scope) == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         # Something at once, so that the client knows that streams get through.
@@ -108,7 +108,7 @@ async def _watch(subscription: Subscription, receive: Receive) -> None:
 
 async def _admit(scope: Scope) -> tuple["ASGIConnection[object, object, object, State]", Feed, SdkPrincipal]:
     """Who is asking, and for which environment."""
-    if scope["method"] not in {"GET", "HEAD"}:
+    if _method(scope) not in {"GET", "HEAD"}:
         raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})
     connection: ASGIConnection[object, object, object, State] = ASGIConnection(scope)
     state = connection.app.state
@@ -116,6 +116,11 @@ async def _admit(scope: Scope) -> tuple["ASGIConnection[object, object, object, 
     distributor: Distributor = state.distributor
     principal = await access.sdk_principal(connection.headers.get("authorization"))
     return connection, await distributor.feed(principal.project, principal.environment), principal
+
+
+def _method(scope: Scope) -> str:
+    method: str = cast("HTTPScope", scope)["method"]
+    return method
 
 
 def _holds(if_none_match: str, version: Version) -> bool:

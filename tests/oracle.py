@@ -53,13 +53,17 @@ class Oracle:
 
     def outcomes(self, key: str, context: Mapping[str, Any]) -> set[Outcome]:
         """Everything that evaluating this flag for this context may answer."""
+        return self._flag(key, self.attributes(context))
+
+    def attributes(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What constraints see: the context without what is missing, and with what well-known names fall back to."""
         attributes = {name: value for name, value in context.items() if value is not None}
         if attributes.get("targeting_key") == "":
             del attributes["targeting_key"]
         for name, value in self.fallbacks.items():
             if name not in attributes and value != "":
                 attributes[name] = value
-        return self._flag(key, attributes)
+        return attributes
 
     # Step by step, as the definition numbers them.
 
@@ -131,9 +135,10 @@ class Oracle:
         for constraint in rule.constraints:
             if not holds(constraint, attributes):
                 return False
-        return all(self._is_member(key, attributes) for key in rule.segments)
+        return all(self.is_member(key, attributes) for key in rule.segments)
 
-    def _is_member(self, key: str, attributes: Mapping[str, Any]) -> bool:
+    def is_member(self, key: str, attributes: Mapping[str, Any]) -> bool:
+        """Whether the context belongs to a segment."""
         if key not in self.segments:
             return False
         segment = self.segments[key]

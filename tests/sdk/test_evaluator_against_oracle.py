@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fader.context import Context, EvaluationContext
-from fader.model import Constraint, Flag, Rollout, Rule, Segment, Snapshot
+from fader.explain import explain
+from fader.model import Change, Constraint, Flag, Rollout, Rule, Segment, Snapshot
 from fader.snapshot import FlagSet
 from flag_strategies import (
+    FLAG_KEYS,
     OPERATORS,
     SEGMENT_KEYS,
     SUITED_VALUES,
@@ -27,7 +29,7 @@ from flag_strategies import (
     suited_to,
     worlds,
 )
-from oracle import Oracle, Outcome, murmur3
+from oracle import Oracle, Outcome, holds, murmur3
 
 ENVIRONMENT, APP = "free", "pro"
 TIMES_AS_MANY = int(os.environ.get("FADER_EXAMPLES", "1"))
@@ -60,8 +62,8 @@ def context_of(attributes: dict[str, Any]) -> EvaluationContext:
     return Context(attributes.get("targeting_key"), **others)
 
 
-def assert_same_answers(world: World, asked: list[dict[str, Any]]) -> None:
-    flag_set = flag_set_of(world)
+def assert_same_answers(world: World, asked: list[dict[str, Any]], flag_set: FlagSet | None = None) -> None:
+    flag_set = flag_set_of(world) if flag_set is None else flag_set
     oracle = Oracle(world.flags, world.segments, environment=ENVIRONMENT, app=APP)
     for attributes in asked:
         context = context_of(attributes)
@@ -140,3 +142,57 @@ def test_a_flag_answers_as_in_the_oracle(flag: Flag, asked: list[dict[str, Any]]
 @given(worlds(), some_contexts)
 def test_flags_that_refer_to_one_another_answer_as_in_the_oracle(world: World, asked: list[dict[str, Any]]) -> None:
     assert_same_answers(world, asked)
+
+
+def different(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a change says that leads from one to the other: the new things, and None for those that are gone."""
+    return {key: after.get(key) for key in before | after if before.get(key) != after.get(key)}
+
+
+@examples(100)
+@given(worlds(), worlds(), st.sets(st.sampled_from((*FLAG_KEYS, *SEGMENT_KEYS))), some_contexts)
+def test_flags_answer_as_in_the_oracle_after_a_change(
+    before: World, other: World, untouched: set[str], asked: list[dict[str, Any]]
+) -> None:
+    def changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: (old if key in untouched else new)[key]
+            for key in old | new
+            if key in (old if key in untouched else new)
+        }
+
+    after = World(changed(before.flags, other.flags), changed(before.segments, other.segments))
+    flag_set = flag_set_of(before)
+    assert_same_answers(before, asked, flag_set)  # compiles them all, so that stale ones would show
+    change = Change(
+        epoch="abcdef01",
+        since=7,
+        revision=8,
+        flags=different(before.flags, after.flags),
+        segments=different(before.segments, after.segments),
+    )
+
+    assert_same_answers(after, asked, flag_set.apply_change(change))
+    assert_same_answers(before, asked, flag_set)
+
+
+@examples(100)
+@given(worlds(), some_contexts)
+def test_an_explanation_tells_what_the_oracle_finds(world: World, asked: list[dict[str, Any]]) -> None:
+    flag_set = flag_set_of(world)
+    oracle = Oracle(world.flags, world.segments, environment=ENVIRONMENT, app=APP)
+    for context in asked:
+        attributes = oracle.attributes(context)
+        for key, flag in world.flags.items():
+            expected = oracle.outcomes(key, context)
+            told = explain(flag_set, key, context_of(context))
+            assert Outcome(told.variant, told.enabled, str(told.reason), told.rule) in expected
+            assert [rule.id for rule in told.rules] == [rule.id for rule in flag.rules]
+            if len(expected) == 1:
+                deciding = [] if told.rule is None else [told.rule]
+                assert [rule.id for rule in told.rules if rule.matched] == deciding
+            for rule, told_rule in zip(flag.rules, told.rules, strict=True):
+                for constraint, told_constraint in zip(rule.constraints, told_rule.constraints, strict=False):
+                    assert told_constraint.held is holds(constraint, attributes), constraint
+                for segment in told_rule.segments:
+                    assert segment.held is oracle.is_member(segment.segment, attributes)

@@ -203,7 +203,10 @@ def test_a_value_that_cannot_be_read_makes_the_constraint_false_and_inverted_tru
 def test_without_values_a_constraint_is_false_and_inverted_true(operator: str) -> None:
     for inverted in (False, True):
         empty = constraint(operator, inverted=inverted)
-        assert is_on(translation(feature(strategies=[strategy(constraints=[empty])]))) is inverted
+        translated = translation(feature(strategies=[strategy(constraints=[empty])]))
+        assert is_on(translated) is inverted
+        is_noted = inverted and operator != "IN"
+        assert ("strategies[0].constraints[0].values" in paths(translated)) is is_noted
 
 
 def test_values_that_are_no_text_are_compared_as_javascript_writes_them() -> None:

@@ -72,6 +72,8 @@ def translate_constraint(constraint: Constraint, notebook: Notebook) -> model.Co
         texts, place = tuple(as_text(value) for value in constraint.values or ()), notebook.at("values")
         values: tuple[model.Scalar, ...] = readable_values(operator, texts, place)
         _note_blanks(texts, place)
+        if not values and constraint.inverted and operator not in ("in", "not_in"):
+            place.write("Unleash's engines disagree about an inverted constraint without values; here it holds.")
     elif (operator := _ON_ONE_VALUE.get(constraint.operator)) is not None:
         place = notebook.at("value")
         text = as_text(constraint.value)

@@ -18,7 +18,7 @@ from fader_server.unleash.contexts import attribute_name
 from fader_server.unleash.model import Dependency, Feature, Override, Segment, State, Strategy, Variant
 from fader_server.unleash.notes import Note, Notebook
 from fader_server.unleash.strategies import Admission, admission
-from fader_server.unleash.variants import Original, VariantSet, serving, variant_set
+from fader_server.unleash.variants import NO_VARIANT, Original, VariantSet, serving, variant_set
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _NOT_IN_KEYS: Final = re.compile(r"[^A-Za-z0-9._~-]+")
@@ -209,7 +209,12 @@ def _prerequisite(
     if not enabled:
         notebook.at("variants").write("The variants of a feature that is to be off are left out.")
         return model.Prerequisite(flag=dependency.feature, enabled=False)
-    names = tuple(name for wanted in dependency.variants for name in named[dependency.feature].names_for(wanted))
+    parents = named[dependency.feature]
+    if parents.on is not None and NO_VARIANT not in dependency.variants:
+        notebook.at("variants").write(
+            f"Unleash's engines disagree when {dependency.feature!r} is on without a variant: here the flag is off"
+        )
+    names = tuple(name for wanted in dependency.variants for name in parents.names_for(wanted))
     if not names:
         notebook.at("variants").write(f"{dependency.feature!r} has none of these variants: the rules let nobody in.")
         return None

@@ -5,6 +5,7 @@ itself (environment variables, exits, logs) starts its own by ``SdkProcess(…)`
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,12 @@ def server() -> Iterator[ScriptedServer]:
     scripted.world.flags["lit"] = flag("lit")
     yield scripted
     scripted.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a disk cache may be; not made yet."""
+    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")

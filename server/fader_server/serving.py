@@ -32,7 +32,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        lifespan="on",
+        lifespan="off",
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds * (1 - _SHARE_FOR_GOODBYES))),
     )
     server = _Server(config, app, settings, listening)
@@ -71,6 +71,14 @@ class _Server(uvicorn.Server):
         self._settings = settings
         self._listening = listening
         self.failure: SettingsError | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not by the ASGI lifespan protocol, which knows failures as text only.
+        try:
+            async with self._app.lifespan():
+                await super().serve(sockets)
+        except* SettingsError as group:
+            self.failure = next(error for error in group.exceptions if isinstance(error, SettingsError))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

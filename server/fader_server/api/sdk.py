@@ -13,6 +13,7 @@ from litestar import Request, Response, asgi, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import MethodNotAllowedException
+from litestar.params import JSONBody
 from litestar.types import HTTPScope, Receive, Scope, Send
 from msgspec import Meta, Struct
 
@@ -156,7 +157,7 @@ class UsageBody(Struct, frozen=True, kw_only=True):
     operation_id="reportUsage",
     include_in_schema=False,
 )
-async def usage(data: UsageBody, request: Request[object, object, State]) -> Response[None]:
+async def usage(data: JSONBody[UsageBody], request: Request[object, object, State]) -> Response[None]:
     """Add up what an SDK process has counted. Sending a report again changes nothing."""
     state = request.app.state
     principal = await state.admin.access.sdk_principal(request.headers.get("authorization"))

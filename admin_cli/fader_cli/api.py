@@ -1,5 +1,6 @@
 """The admin API over HTTP: paths in, documents out, problems as errors that scripts can tell apart."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -18,6 +19,8 @@ _SILENCE: Final = 45.0
 """Seconds after which a stream that says nothing, not even a heartbeat, is given up."""
 _LARGEST_EVENT: Final = 16 * 1024 * 1024
 
+_IN_HEADER: Final = re.compile(r"[!-~]*")
+
 _CODES: Final = {
     401: ExitCode.NOT_ALLOWED,
     403: ExitCode.NOT_ALLOWED,
@@ -29,6 +32,10 @@ _CODES: Final = {
     503: ExitCode.UNREACHABLE,
     504: ExitCode.UNREACHABLE,
 }
+
+
+_LISTS: Final = {"flag": "fader list", "segment": "fader segment list", "environment": "fader env list"}
+"""What lists those that there are, when the one asked for is not among them."""
 
 
 def path_of(*parts: str) -> str:
@@ -43,10 +50,19 @@ class Api:
         url: The server's address.
         token: An admin token.
         timeout: Seconds that an answer may take.
+
+    Raises:
+        CliError: if that cannot be a token.
     """
 
     def __init__(self, url: str, token: str, timeout: float = TIMEOUT) -> None:
         self.url = url.rstrip("/")
+        if not _IN_HEADER.fullmatch(token):
+            raise CliError(
+                "this admin token holds characters that no token has",
+                "copy all of it, and nothing else",
+                ExitCode.NOT_ALLOWED,
+            )
         self._headers = {
             "Authorization": f"Bearer {token}",
             "User-Agent": f"fader-cli/{__version__}",
@@ -170,6 +186,8 @@ class Api:
             ) from None
         if status == 401:
             hint = "sign in with `fader login`"
+        elif status == 404 and hint is None:
+            hint = next((f"see `{command}`" for noun, command in _LISTS.items() if f" {noun} '" in message), None)
         others = [error for error in problem.get("errors", []) if error.get("field") != problem.get("field")]
         if others:
             message = "; ".join(f"{error['field']}: {error['detail']}" for error in problem.get("errors", []))

@@ -15,6 +15,7 @@ from msgspec import Struct
 from fader_cli.errors import CliError
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
+DEFAULT_PROJECT: Final = "default"
 
 
 class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,7 +23,7 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     url: str
     token: str
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     environment: str = ""
     """The environment that commands without ``-e`` are about; none if empty."""
 

@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from fader_cli import config
 from fader_cli.api import path_of
-from fader_cli.errors import CliError
 from fader_cli.percentages import parse_percentage
 from fader_cli.session import Session
 
@@ -30,16 +30,25 @@ def _complete(path: Callable[[Session], str]) -> Callable[[click.Context, click.
                 timeout=_PATIENCE,
             )
             items = session.api.pages(path(session), most=500)
-        except (CliError, OSError):
+            return [CompletionItem(item["key"]) for item in items if item["key"].startswith(incomplete)]
+        except Exception:  # noqa: BLE001 (in the middle of somebody's typing there is no place for complaints)
             return []
-        return [CompletionItem(item["key"]) for item in items if item["key"].startswith(incomplete)]
 
     return complete
 
 
 complete_flags: Final = _complete(lambda session: path_of("projects", session.project, "flags"))
 complete_segments: Final = _complete(lambda session: path_of("projects", session.project, "segments"))
+complete_projects: Final = _complete(lambda _session: "/projects")
 complete_environments: Final = _complete(lambda session: path_of("projects", session.project, "environments"))
+
+
+def complete_profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The profiles that this command line knows."""
+    try:
+        return [CompletionItem(name) for name in config.load().profiles if name.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 (as above)
+        return []
 
 
 def with_session(*, environment: bool = False) -> Callable[[F], F]:
@@ -88,9 +97,17 @@ _ENVIRONMENT: Final = click.option(
 )
 
 _COMMON: Final = (
-    click.option("-p", "--project", metavar="NAME", help="The project.  [FADER_PROJECT, else default]"),
+    click.option(
+        "-p",
+        "--project",
+        metavar="NAME",
+        shell_complete=complete_projects,
+        help="The project.  [FADER_PROJECT, else default]",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Write a JSON document instead of text for people."),
-    click.option("--profile", metavar="NAME", help="The profile to use.  [FADER_PROFILE]"),
+    click.option(
+        "--profile", metavar="NAME", shell_complete=complete_profiles, help="The profile to use.  [FADER_PROFILE]"
+    ),
     click.option("--url", metavar="URL", help="The server's address.  [FADER_URL]"),
     click.option("--token", metavar="TOKEN", help="An admin token; better: FADER_TOKEN, or `fader login`."),
 )

@@ -1,6 +1,8 @@
 """The program: all commands, and the one place where errors become words and exit codes."""
 
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ from fader_cli.commands import (
     flags,
     history,
     profiles,
+    reading,
     rules,
     segments,
     serving,
@@ -40,24 +43,13 @@ def program() -> None:
     """Feature flags: bring code up slowly, and down at once."""
 
 
-for _group in (
-    flags,
-    switching,
-    rules,
-    variants,
-    segments,
-    explaining,
-    history,
-    watching,
-    environments,
-    credentials,
-    profiles,
-    serving,
-    demo,
-    shells,
+for _heading, _groups in (
+    ("Switch flags", (switching,)),
+    ("See what is, and why", (reading, explaining, history, watching)),
+    ("Flags, and whom they let in", (flags, rules, variants, segments)),
+    ("Server and access", (serving, demo, profiles, environments, credentials, shells)),
 ):
-    for _command in _group.COMMANDS:
-        program.add_command(_command)
+    program.add_section(_heading, [_command for _group in _groups for _command in _group.COMMANDS])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
         result: Any = program.main(given, prog_name="fader", standalone_mode=False)
     except CliError as error:
         return _complain(error, given)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.USAGE
     except click.UsageError as error:
         where = f"see `{error.ctx.command_path} --help`" if error.ctx is not None else None
         return _complain(CliError(error.format_message().rstrip("."), where, ExitCode.USAGE), given)
@@ -83,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has gone, which is fine (`fader list | head`); nothing more can be written.
         sys.stdout = None
         return ExitCode.OK
+    except Exception as error:  # noqa: BLE001 (the last net: nobody is shown a traceback)
+        return _complain(_unforeseen(error), given)
     return result if isinstance(result, int) else ExitCode.OK
 
 
@@ -90,6 +87,20 @@ def _complain(error: CliError, given: list[str]) -> int:
     if "--json" in given:
         click.echo(msgspec.json.encode(error.document()).decode(), err=True)
     else:
-        hint = f" ({error.hint})" if error.hint else ""
-        click.echo(f"fader: {error.message}{hint}", err=True)
+        # Below its first line a message may draw where something is wrong.
+        first, *drawing = error.message.split("\n")
+        hint = f" ({error.hint.rstrip('.')})" if error.hint else ""
+        click.echo("\n".join([f"fader: {first}{hint}", *drawing]), err=True)
     return int(error.code)
+
+
+def _unforeseen(error: Exception) -> CliError:
+    if isinstance(error, OSError) and error.strerror:
+        about = f"{error.filename}: " if error.filename else ""
+        return CliError(f"{about}{error.strerror}")
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return CliError(
+        f"something went wrong that nobody foresaw: {what} ({Path(place.filename).name}:{place.lineno})",
+        "please report it, with the command",
+    )

@@ -1,15 +1,18 @@
 """Results for people: tables and a few words, fit for 80 columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from fader.model import Rule
+from fader_cli.config import DEFAULT_PROJECT
+from fader_cli.differences import differences
 from fader_cli.sentences import (
-    differences,
     prerequisite_sentence,
     prerequisites_of,
     rule_sentence,
@@ -17,6 +20,14 @@ from fader_cli.sentences import (
     state_in_short,
 )
 from fader_cli.session import Session
+
+_FIRST: Final = ("development", "staging", "production")
+_STYLES: Final = {"+": "on", "-": "off", "~": "hint"}
+
+
+def in_order(environments: Iterable[str]) -> list[str]:
+    """Environments in the order in which code goes through them; those of one's own making come last."""
+    return sorted(environments, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 def table(*columns: str) -> Table:
@@ -43,8 +54,18 @@ def ago(at: str | None) -> str:
     return f"{max(0, int(seconds))} s ago"
 
 
-def show_switched(session: Session, answer: Mapping[str, Any], *, dry_run: bool) -> None:
-    """What a change of a flag in an environment came to."""
+def show_switched(
+    session: Session, answer: Mapping[str, Any], *, before: Mapping[str, Any] | None, tells_rules: bool = True
+) -> None:
+    """What a change of a flag in an environment came to.
+
+    Args:
+        session: Where to write.
+        answer: The server's.
+        before: How the flag was there, if nothing was changed but only tried.
+        tells_rules: Whether the rules are of interest after this change.
+    """
+    dry_run = before is not None
     flag, environment = answer["flag"], answer["environment"]
     configuration = flag["environments"][environment]
     state = coloured_state(state_in_short(configuration))
@@ -56,10 +77,20 @@ def show_switched(session: Session, answer: Mapping[str, Any], *, dry_run: bool)
     session.out.print(
         f"[key]{escape(flag['key'])}[/] {verb} {state} in [key]{escape(environment)}[/] [quiet]({detail})[/]"
     )
-    if configuration["rules"] and (configuration["enabled"] or answer["changed"]):
+    if before is not None:
+        show_differences(session, before, configuration)
+    elif configuration["rules"] and tells_rules:
         show_rules(session, rules_of(configuration))
-    if not configuration["enabled"] and answer["changed"] and configuration["rules"] and not dry_run:
-        session.notes.print(f"[quiet]it is off; `fader on {flag['key']} -e {environment}` switches it on[/]")
+        if not configuration["enabled"] and answer["changed"]:
+            project = "" if flag["project"] == DEFAULT_PROJECT else f" -p {flag['project']}"
+            switch = f"fader on {flag['key']} -e {environment}{project}"
+            session.notes.print(f"[quiet]it is off; `{escape(switch)}` switches it on[/]", soft_wrap=True)
+
+
+def show_differences(session: Session, before: Any, after: Any) -> None:
+    """What is different between two documents, indented."""
+    for line in differences(before, after):
+        session.out.print(Padding(f"[{_STYLES[line[0]]}]{escape(line)}[/]", (0, 0, 0, 4), expand=False))
 
 
 def show_rules(session: Session, rules: Sequence[Rule]) -> None:
@@ -81,7 +112,7 @@ def show_flags(session: Session, flags: Sequence[Mapping[str, Any]], *, archived
         kind = "archived flags" if archived else "flags"
         session.notes.print(f"[quiet]no {kind} in {escape(session.project)}; `fader create NAME` makes one[/]")
         return
-    environments = list(flags[0]["environments"])
+    environments = in_order(flags[0]["environments"])
     made = table("FLAG", *(name.upper() for name in environments), "DESCRIPTION")
     for flag in flags:
         states = [
@@ -109,9 +140,8 @@ def show_flag(
         is_off = "  [off]off variant[/]" if variant["name"] == flag["off_variant"] else ""
         out.print(f"  {escape(variant['name'])} = {escape(str(variant.get('value')))}{is_off}")
     wanted = session.environment_or_none if session.environment_given else None
-    for name, configuration in flag["environments"].items():
-        if wanted is not None and name != wanted:
-            continue
+    for name in in_order(flag["environments"]) if wanted is None else [wanted]:
+        configuration = flag["environments"][name]
         out.print()
         state = coloured_state(state_in_short(configuration))
         out.print(f"[key]{escape(name)}[/]  {state}  [quiet]{_counts(usage, name)}[/]")
@@ -121,8 +151,8 @@ def show_flag(
             show_rules(session, rules_of(configuration))
     if changes:
         out.print()
-        for change in changes:
-            out.print(change_line(change))
+        for group in _groups(changes):
+            out.print(change_line(group))
 
 
 def _counts(usage: Mapping[str, Any], environment: str) -> str:
@@ -136,16 +166,31 @@ def show_changes(session: Session, changes: Sequence[Mapping[str, Any]]) -> None
     """The history, newest first, with what each change changed."""
     if not changes:
         session.notes.print("[quiet]no changes[/]")
-    for change in changes:
-        session.out.print(change_line(change))
-        for line in differences(change["before"], change["after"]):
-            style = "on" if line.startswith("+") else "off"
-            session.out.print(f"    [{style}]{escape(line)}[/]")
+    for group in _groups(changes):
+        show_change(session, group)
 
 
-def change_line(change: Mapping[str, Any]) -> str:
+def show_change(session: Session, changes: Sequence[Mapping[str, Any]]) -> None:
+    """One change, made in one environment or in several at once."""
+    session.out.print(change_line(changes))
+    show_differences(session, changes[0]["before"], changes[0]["after"])
+
+
+def _groups(changes: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Changes that follow each other and are the same one, made in several environments at once, put together."""
+
+    def identity(change: Mapping[str, Any]) -> Any:
+        what = (change["kind"], change["key"], change["action"], change["at"], change["actor"], change["reason"])
+        return what, differences(change["before"], change["after"])
+
+    return [list(group) for _, group in groupby(changes, identity)]
+
+
+def change_line(changes: Sequence[Mapping[str, Any]]) -> str:
     """One change in one line."""
+    change = changes[0]
     at = datetime.fromisoformat(change["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     reason = f"  “{escape(change['reason'])}”" if change["reason"] else ""
-    where = f"[key]{escape(change['environment'])}[/] {change['revision']}"
+    revisions = {one["environment"]: one["revision"] for one in changes}
+    where = ", ".join(f"[key]{escape(name)}[/] {revisions[name]}" for name in in_order(revisions))
     return f"[quiet]{at}[/]  {where}  {escape(change['key'])} {change['action']} by {escape(change['actor'])}{reason}"

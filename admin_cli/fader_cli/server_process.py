@@ -19,6 +19,7 @@ ENVIRONMENTS: Final = ("development", "staging", "production")
 """Those that a new database has."""
 
 _START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 15.0
 
 
 def new_admin_token() -> str:
@@ -75,7 +76,20 @@ def start(
         env=environment | dict(more or {}),
         stdout=output,
         stderr=output,
+        # A group of its own: what Ctrl-C means for it is decided by whoever has started it.
+        process_group=0,
     )
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a server, if it has not ended yet: in order, and if that takes too long, at once."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> bool:

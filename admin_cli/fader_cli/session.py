@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, TextIO
 
 import click
 import msgspec
@@ -12,11 +12,19 @@ from rich.console import Console
 from rich.theme import Theme
 
 from fader_cli import config
-from fader_cli.api import TIMEOUT, Api
+from fader_cli.api import TIMEOUT, Api, path_of
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 
-THEME = Theme({"on": "bold green", "off": "bold red", "quiet": "dim", "key": "bold", "hint": "yellow"})
+_UNFOLDED: Final = 10_000
+
+THEME: Final = Theme({"on": "bold green", "off": "bold red", "quiet": "dim", "key": "bold", "hint": "yellow"})
+
+
+def console(file: TextIO) -> Console:
+    """Where text for people goes. Into a file or a pipe a line stays one line, for ``grep`` to find."""
+    folds = file.isatty() or "COLUMNS" in os.environ
+    return Console(file=file, theme=THEME, highlight=False, width=None if folds else _UNFOLDED)
 
 
 class Session:
@@ -50,8 +58,8 @@ class Session:
         self._environment = environment
         self.as_json = as_json
         self._timeout = timeout
-        self.out = Console(theme=THEME, highlight=False)
-        self.notes = Console(theme=THEME, stderr=True, highlight=False)
+        self.out = console(sys.stdout)
+        self.notes = console(sys.stderr)
 
     @cached_property
     def profile(self) -> config.Profile:
@@ -114,14 +122,25 @@ class Session:
         """
         named = self.environment_or_none
         if named is None:
-            have = ", ".join(one["key"] for one in self.api.pages(f"/projects/{self.project}/environments"))
-            raise usage_error("which environment?", f"say it with -e: {have}")
+            known = self.api.pages(path_of("projects", self.project, "environments"))
+            raise usage_error("which environment?", f"say it with -e: {', '.join(one['key'] for one in known)}")
         return named
+
+    def require_environment(self, known: Iterable[str]) -> None:
+        """Make sure that the environment is among these.
+
+        Raises:
+            CliError: listing them.
+        """
+        if self.environment not in known:
+            raise CliError(
+                f"there is no environment {self.environment!r}", f"there are: {', '.join(known)}", ExitCode.NOT_FOUND
+            )
 
     @property
     def is_interactive(self) -> bool:
         """Whether a person can be asked."""
-        return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
+        return sys.stdin.isatty() and sys.stderr.isatty()
 
     def emit(self, document: Any, show: Callable[[], None]) -> None:
         """Write a result: as a document with ``--json``, else in the way of ``show``."""
@@ -140,7 +159,7 @@ class Session:
         if yes:
             return
         if not self.is_interactive:
-            raise usage_error(f"{question} There is nobody to ask", "add --yes if you are sure")
+            raise usage_error(f"{question} There is nobody to ask here", "add --yes if you are sure")
         click.confirm(question, abort=True, err=True)
 
 

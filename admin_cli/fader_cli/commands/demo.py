@@ -1,5 +1,6 @@
 """``demo``: the whole idea in one terminal: a server, a shop, a release brought up and switched off."""
 
+import signal
 import tempfile
 import threading
 import time
@@ -22,6 +23,7 @@ from fader_cli.server_process import (
     new_sdk_key,
     require_server,
     start,
+    stop,
     wait_until_ready,
 )
 from fader_cli.session import Session
@@ -141,9 +143,10 @@ class Stage:
 )
 @click.option("--no-live", is_flag=True, help="Plain lines instead of a moving picture.")
 def demo(speed: float, no_live: bool) -> None:
-    """The whole idea in under a minute: a release is brought up, and switched off, while a shop follows.
+    """The whole idea in under a minute, in one terminal.
 
-    It brings its own server and leaves nothing behind.
+    A release is brought up, step by step, and switched off, while a shop of some hundred users follows. It brings
+    its own server and leaves nothing behind.
     """
     require_server()
     session = Session()
@@ -160,14 +163,15 @@ def demo(speed: float, no_live: bool) -> None:
                 output=output,
                 more={"FADER_LOG_FORMAT": "json", "FADER_LOG_LEVEL": "info"},
             )
+        # Ended from outside, too, it tidies up behind itself.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             url = _address(log, lambda: process.poll() is None)
             wait_until_ready(process, url)
             with Client(url=url, sdk_key=keys["production"], app="shop", cache_dir=None) as flags:
                 _play(session, Api(url, token), flags, speed, live=session.out.is_terminal and not no_live)
         finally:
-            process.terminate()
-            process.wait()
+            stop(process)
 
 
 def _address(log: Path, is_alive: Callable[[], bool]) -> str:
@@ -192,7 +196,7 @@ def _play(session: Session, api: Api, flags: Client, speed: float, *, live: bool
     shop.open()
     try:
         with Stage(session, shop, live=live) as stage:
-            stage.say("", "The new checkout is in production already, dark: its flag is off, nobody sees it.")
+            stage.say("", "The new checkout is in production already, dark: its flag is off.")
             time.sleep(2.5 / speed)
             kept: set[int] = set()
             for number, step in enumerate(_STEPS):
@@ -203,9 +207,8 @@ def _play(session: Session, api: Api, flags: Client, speed: float, *, live: bool
                 stage.set(step, is_on=True)
                 _settle(shop)
                 now = {user for user, is_new in enumerate(shop.sees_new) if is_new}
-                who = f"{len(now)} of {_USERS} users see it"
-                stay = ", everyone who had it among them" if kept and kept <= now else ""
-                stage.say(command, f"{who}{stay}; the shop followed in {took:.0f} ms")
+                stay = f", the same {len(kept)} among them" if kept and kept <= now else ""
+                stage.say(command, f"{len(now)} of {_USERS} users see it{stay}; the shop obeyed in {took:.0f} ms")
                 kept = now
                 time.sleep(3.0 / speed)
             stage.say("", "Payments begin to fail. Rolling back is not a deployment:")
@@ -214,13 +217,15 @@ def _play(session: Session, api: Api, flags: Client, speed: float, *, live: bool
             stage.set(0, is_on=False)
             _settle(shop)
             stage.say(
-                f"fader off {_FLAG} -e production", f"{sum(shop.sees_new)} users see it; followed in {took:.0f} ms"
+                f"fader off {_FLAG} -e production",
+                f"{sum(shop.sees_new)} of {_USERS} users see it; the shop obeyed in {took:.0f} ms",
             )
             time.sleep(2.5 / speed)
     finally:
         shop.close()
     session.out.print(
-        "\nThat was a real server, a real SDK and one flag. Your own: [key]fader serve[/], then see docs/tutorial.md"
+        "\n  That was a real server, a real SDK and one flag: up in steps, the same users each\n"
+        "  time, and down at once. Your own: [key]fader serve[/], then [key]fader create new-checkout[/]"
     )
 
 

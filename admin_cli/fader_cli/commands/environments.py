@@ -8,7 +8,7 @@ from rich.markup import escape
 from fader_cli.api import path_of
 from fader_cli.groups import Commands
 from fader_cli.options import reason_option, with_session, yes_option
-from fader_cli.render import ago, table
+from fader_cli.render import ago, in_order, table
 from fader_cli.session import Session
 
 
@@ -29,7 +29,8 @@ def list_environments(session: Session) -> None:
 
     def show() -> None:
         made = table("ENVIRONMENT", "REVISION", "SINCE")
-        for one in found:
+        by_name = {one["key"]: one for one in found}
+        for one in map(by_name.__getitem__, in_order(by_name)):
             made.add_row(f"[key]{escape(one['key'])}[/]", f"{one['revision']:,}", f"[quiet]{ago(one['created_at'])}[/]")
         session.out.print(made)
 

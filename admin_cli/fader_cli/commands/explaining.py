@@ -41,7 +41,10 @@ _REASONS: Final = {
 )
 @with_session(environment=True)
 def explain(session: Session, flag: str, user: str | None, attributes: tuple[str, ...]) -> None:
-    """Why a flag is on or off for somebody: each rule, each condition, the bucket."""
+    """Why a flag is on or off for somebody.
+
+    Tells of each rule, each condition, and the bucket.
+    """
     context = _context(user, attributes)
     path = path_of("projects", session.project, "flags", flag, "environments", session.environment, "explain")
     answer = session.api.post(path, {"context": context})
@@ -113,7 +116,7 @@ def _add_rollout(branch: Tree, rollout: Mapping[str, Any]) -> None:
     if rollout["percentage"] == 100:
         return
     if rollout["bucket"] is None:
-        branch.add(f"{_mark(rollout['admitted'])} {share} of everybody [quiet]· nothing to hash: drawn at random[/]")
+        branch.add(f"{_mark(rollout['admitted'])} rollout {share} [quiet]· nothing to hash: drawn at random[/]")
         return
     at = rollout["bucket"] / 1000
     width = 40
@@ -121,7 +124,7 @@ def _add_rollout(branch: Tree, rollout: Mapping[str, Any]) -> None:
     filled = round(rollout["percentage"] / 100 * width)
     line = "".join("●" if cell == place else ("━" if cell < filled else "─") for cell in range(width))
     branch.add(
-        f"{_mark(rollout['admitted'])} {share} of everybody [quiet]· {escape(rollout['id'])} is at {at:.3f} %[/]\n"
+        f"{_mark(rollout['admitted'])} rollout {share} [quiet]· {escape(rollout['id'])} is at {at:.3f} %[/]\n"
         f"  [{'on' if rollout['admitted'] else 'off'}]{line}[/]"
     )
 

@@ -1,4 +1,4 @@
-"""Flags as such: ``create``, ``list``, ``show``, ``edit``, ``archive``, ``unarchive``, ``delete``."""
+"""Flags as such: ``create``, ``edit``, ``archive``, ``unarchive``, ``delete``."""
 
 from typing import Any, Final
 
@@ -6,8 +6,9 @@ import click
 
 from fader_cli.api import path_of
 from fader_cli.commands.variants import parse_variant
+from fader_cli.errors import usage_error
 from fader_cli.options import dry_run_option, flag_argument, reason_option, with_session, yes_option
-from fader_cli.render import show_flag, show_flags
+from fader_cli.render import in_order, show_differences
 from fader_cli.session import Session
 
 _KINDS: Final = ("release", "ops", "experiment", "permission")
@@ -67,33 +68,10 @@ def create(
 
     def show() -> None:
         verb = "would be made" if dry_run else "is made"
-        where = ", ".join(made["environments"])
+        where = ", ".join(in_order(made["environments"]))
         session.out.print(f"[key]{flag}[/] {verb}; it is [off]OFF[/] in {where}")
 
     session.emit(made, show)
-
-
-@click.command("list")
-@click.option("--archived", is_flag=True, help="The archived ones instead.")
-@click.option("-s", "--search", metavar="TEXT", help="Those in whose key, description or owner this occurs.")
-@with_session()
-def list_flags(session: Session, archived: bool, search: str | None) -> None:
-    """All flags, and how they are in each environment."""
-    path = path_of("projects", session.project, "flags")
-    found = session.api.pages(path, archived=archived, search=search)
-    session.emit(found, lambda: show_flags(session, found, archived=archived))
-
-
-@click.command()
-@flag_argument
-@with_session(environment=True)
-def show(session: Session, flag: str) -> None:
-    """A flag in all environments (or one, with -e): its rules, its use, its last changes."""
-    found = session.api.get(flag_path(session, flag))
-    usage = session.api.get(flag_path(session, flag, "usage"), hours=24)
-    changes = session.api.pages(path_of("projects", session.project, "changes"), most=5, flag=flag)
-    document = found | {"usage": usage, "changes": changes}
-    session.emit(document, lambda: show_flag(session, found, usage, changes))
 
 
 @click.command()
@@ -118,8 +96,16 @@ def edit(
     """Describe a flag anew."""
     given = {"description": description, "owner": owner, "tags": tags or None, "kind": kind}
     body = {name: value for name, value in given.items() if value is not None} | {"reason": reason}
+    if len(body) == 1:
+        raise usage_error("what is to be changed?", "name it: --description, --owner, --tag or --kind")
+    before = session.api.get(flag_path(session, flag))
     changed = session.api.patch(flag_path(session, flag), body, dry_run=dry_run or None)
-    session.emit(changed, lambda: session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} changed"))
+
+    def show() -> None:
+        session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} changed")
+        show_differences(session, *({**one, "environments": None} for one in (before, changed)))
+
+    session.emit(changed, show)
 
 
 def _last_use(session: Session, flag: str) -> str:
@@ -135,7 +121,10 @@ def _last_use(session: Session, flag: str) -> str:
 @yes_option
 @with_session()
 def archive(session: Session, flag: str, reason: str, dry_run: bool, yes: bool) -> None:
-    """Take a flag out of use: applications get their own default from then on. It can be brought back."""
+    """Take a flag out of use.
+
+    Applications get their own default from then on. It can be brought back.
+    """
     if not dry_run:
         session.confirm(f"Archive {flag} in all environments?{_last_use(session, flag)}", yes=yes)
     changed = session.api.post(flag_path(session, flag, "archive"), {"reason": reason}, dry_run=dry_run or None)
@@ -165,4 +154,4 @@ def delete(session: Session, flag: str, reason: str, yes: bool) -> None:
     session.emit({"deleted": flag}, lambda: session.out.print(f"[key]{flag}[/] is deleted"))
 
 
-COMMANDS: Final = (create, list_flags, show, edit, archive, unarchive, delete)
+COMMANDS: Final = (create, edit, archive, unarchive, delete)

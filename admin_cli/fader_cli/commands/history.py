@@ -18,7 +18,10 @@ from fader_cli.session import Session
 )
 @with_session(environment=True)
 def history(session: Session, flag: str | None, segment: str | None, number: int) -> None:
-    """What was changed, newest first: of a flag, a segment, or everything."""
+    """Who changed what, when and why, newest first.
+
+    Of a flag, of a segment, or of everything.
+    """
     path = path_of("projects", session.project, "changes")
     wanted = session.environment_or_none if session.environment_given else None
     found = session.api.pages(path, most=number, flag=flag, segment=segment, environment=wanted)

@@ -8,12 +8,13 @@ import msgspec
 
 from fader.model import Constraint, Rule, Split, WeightedVariant
 from fader_cli.api import path_of
+from fader_cli.commands.switching import apply
 from fader_cli.conditions import ConditionError, parse_condition
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 from fader_cli.groups import Commands
 from fader_cli.options import PERCENTAGE, dry_run_option, flag_argument, reason_option, with_session
-from fader_cli.render import show_rules, show_switched
+from fader_cli.render import show_rules
 from fader_cli.sentences import rules_of
 from fader_cli.session import Session
 
@@ -84,11 +85,13 @@ def _rule_options(command: Any) -> Any:
 def _rule(base: Rule, given: dict[str, Any]) -> dict[str, Any]:
     """A rule with what the options say about it, as the admin API takes it."""
     if given["from_json"] is not None:
+        if any(_is_said(value) for name, value in given.items() if name != "from_json"):
+            raise usage_error("--from-json is the whole rule", "leave the other options out, or put them into the file")
         return _document(given["from_json"])
     changes: dict[str, Any] = {}
-    if given["conditions"]:
+    if given["conditions"] or given.get("no_conditions"):
         changes["constraints"] = given["conditions"]
-    if given["segments"]:
+    if given["segments"] or given.get("no_segments"):
         changes["segments"] = given["segments"]
     if given["description"] is not None:
         changes["description"] = given["description"]
@@ -106,6 +109,10 @@ def _rule(base: Rule, given: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def _is_said(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
 def _document(path: str) -> dict[str, Any]:
     with click.open_file(path, encoding="utf-8") as file:
         try:
@@ -121,12 +128,7 @@ def _path(session: Session, flag: str, *more: str) -> str:
 def _existing(session: Session, flag: str) -> tuple[Rule, ...]:
     found = session.api.get(path_of("projects", session.project, "flags", flag))
     environments = found["environments"]
-    if session.environment not in environments:
-        raise CliError(
-            f"there is no environment {session.environment!r}",
-            f"there are: {', '.join(environments)}",
-            ExitCode.NOT_FOUND,
-        )
+    session.require_environment(environments)
     return rules_of(environments[session.environment])
 
 
@@ -147,7 +149,7 @@ def list_rules(session: Session, flag: str) -> None:
 @rule.command()
 @flag_argument
 @_rule_options
-@click.option("--position", type=click.IntRange(min=0), metavar="N", help="Before the rule that is N-th from 0 now.")
+@click.option("--position", type=click.IntRange(min=1), metavar="N", help="Make it the N-th rule; 1 is asked first.")
 @reason_option
 @dry_run_option
 @with_session(environment=True)
@@ -155,28 +157,32 @@ def add(session: Session, flag: str, position: int | None, reason: str, dry_run:
     """Add a rule, last unless --position says otherwise."""
     body = _rule(Rule(), given) | {"reason": reason}
     if position is not None:
-        body["position"] = position
-    answer = session.api.post(_path(session, flag), body, dry_run=dry_run or None)
-    session.emit(answer, lambda: show_switched(session, answer, dry_run=dry_run))
+        body["position"] = position - 1
+    path = _path(session, flag)
+    apply(session, flag, lambda: session.api.post(path, body, dry_run=dry_run or None), dry_run=dry_run)
 
 
 @rule.command()
 @flag_argument
 @click.argument("rule_id", metavar="RULE")
 @_rule_options
+@click.option("--no-conditions", is_flag=True, help="Take all conditions away.")
+@click.option("--no-segments", is_flag=True, help="Take all segments away.")
 @reason_option
 @dry_run_option
 @with_session(environment=True)
 def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, **given: Any) -> None:
     """Change what the options name; the rest of the rule stays. Conditions given replace all that it has."""
+    if not any(map(_is_said, given.values())):
+        raise usage_error("what is to be changed?", "see `fader rule edit --help`")
     rules = _existing(session, flag)
     found = next((one for one in rules if one.id == rule_id), None)
     if found is None:
         have = ", ".join(one.id for one in rules) or "none"
         raise CliError(f"{flag} has no rule {rule_id!r} here", f"there are: {have}", ExitCode.NOT_FOUND)
     body = _rule(found, given) | {"reason": reason}
-    answer = session.api.put(_path(session, flag, rule_id), body, dry_run=dry_run or None)
-    session.emit(answer, lambda: show_switched(session, answer, dry_run=dry_run))
+    path = _path(session, flag, rule_id)
+    apply(session, flag, lambda: session.api.put(path, body, dry_run=dry_run or None), dry_run=dry_run)
 
 
 @rule.command()
@@ -187,8 +193,8 @@ def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, 
 @with_session(environment=True)
 def remove(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool) -> None:
     """Remove a rule. A flag that is on and has no rules left is on for everybody, so mind the last one."""
-    answer = session.api.delete(_path(session, flag, rule_id), reason=reason or None, dry_run=dry_run or None)
-    session.emit(answer, lambda: show_switched(session, answer, dry_run=dry_run))
+    path, why = _path(session, flag, rule_id), reason or None
+    apply(session, flag, lambda: session.api.delete(path, reason=why, dry_run=dry_run or None), dry_run=dry_run)
 
 
 COMMANDS: Final = (rule,)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,7 @@ import click
 import msgspec
 import platformdirs
 from msgspec import Struct
+from rich.markup import escape
 from rich.padding import Padding
 
 from fader_cli import config
@@ -24,6 +26,7 @@ from fader_cli.server_process import (
     new_sdk_key,
     require_server,
     start,
+    stop,
     wait_until_ready,
 )
 from fader_cli.session import Session
@@ -55,21 +58,25 @@ def serve(host: str, port: int, db: Path | None) -> int:
         ) from None
     _refuse_taken_port(host, port)
     kept = _kept_secrets()
-    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 (only compared with)
-    process = start(
-        host=host,
-        port=port,
-        database=database,
-        admin_token=kept.admin_token,
-        sdk_keys=kept.sdk_keys,
-        more={} if "FADER_LOG_LEVEL" in os.environ else {"FADER_LOG_LEVEL": "warning"},
-    )
-    # Ctrl-C reaches the child by itself, being of the same group; it says goodbye to its streams and ends.
-    with _passing_on_signals(process.pid):
-        if wait_until_ready(process, url):
-            _remember(url, kept)
-            _welcome(url, kept, database)
-        return process.wait()
+    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 (only compared with)
+    url = f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+    with _passing_on_signals() as children:
+        process = start(
+            host=host,
+            port=port,
+            database=database,
+            admin_token=kept.admin_token,
+            sdk_keys=kept.sdk_keys,
+            more={} if "FADER_LOG_LEVEL" in os.environ else {"FADER_LOG_LEVEL": "warning"},
+        )
+        children.append(process)
+        try:
+            if wait_until_ready(process, url):
+                _remember(url, kept)
+                _welcome(url, kept, database)
+            return process.wait()
+        finally:
+            stop(process)
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
@@ -97,21 +104,25 @@ def _kept_secrets() -> _Secrets:
 
 def _remember(url: str, kept: _Secrets) -> None:
     known = config.load()
-    profile = Profile(url=url, token=kept.admin_token, environment=_ENVIRONMENT)
+    before = known.profiles.get(_PROFILE, Profile(url=url, token="", environment=_ENVIRONMENT))
+    profile = msgspec.structs.replace(before, url=url, token=kept.admin_token)
     if known.profiles.get(_PROFILE) != profile or not known.current:
         config.save(Config(current=known.current or _PROFILE, profiles={**known.profiles, _PROFILE: profile}))
 
 
 @contextlib.contextmanager
-def _passing_on_signals(pid: int) -> Iterator[None]:
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+def _passing_on_signals() -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Hand what ends this program on to its children, who say goodbye to their streams. They get it from here alone:
+    the server takes a second Ctrl-C for impatience."""
+    children: list[subprocess.Popen[bytes]] = []
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield children
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -119,11 +130,12 @@ def _passing_on_signals(pid: int) -> Iterator[None]:
 
 def _welcome(url: str, kept: _Secrets, database: Path) -> None:
     out = Session().out
-    out.print(f"\n[on]●[/] [key]Fader is running[/] at {url}   [quiet]Ctrl-C ends it; flags are kept in[/]")
-    out.print(f"  [quiet]{database}[/]\n", soft_wrap=True)
+    out.print(f"\n[on]●[/] [key]Fader is running[/] at {url}   [quiet]Ctrl-C ends it[/]")
+    out.print(f"  [quiet]flags are kept in {escape(str(database))}[/]\n", soft_wrap=True)
     out.print(f"  Your application, in another terminal [quiet](environment {_ENVIRONMENT})[/]:")
-    exports = f"export FADER_URL={url}\nexport FADER_SDK_KEY={kept.sdk_keys[_ENVIRONMENT]}"
-    out.print(Padding(exports, (0, 4)), soft_wrap=True)
+    # Never folded nor cropped, however narrow the terminal: they are to be copied.
+    for name, value in (("FADER_URL", url), ("FADER_SDK_KEY", kept.sdk_keys[_ENVIRONMENT])):
+        out.print(f"    export {name}={value}", soft_wrap=True)
     out.print("\n  Try:")
     commands = "fader create new-checkout\nfader on new-checkout --at 10%\nfader explain new-checkout --user ada"
     out.print(Padding(commands, (0, 4)))

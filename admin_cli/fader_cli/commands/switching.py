@@ -1,5 +1,6 @@
 """The verbs that on-call uses: ``on``, ``off``, ``rollout``, ``undo``."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -10,12 +11,33 @@ from fader_cli.render import show_switched
 from fader_cli.session import Session
 
 
-def switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry_run: bool) -> None:
-    """Send a verb and show what became of it."""
-    environment = session.environment
-    path = path_of("projects", session.project, "flags", flag, "environments", environment, verb)
-    answer = session.api.post(path, body, dry_run=dry_run or None)
-    session.emit(answer, lambda: show_switched(session, answer, dry_run=dry_run))
+def apply(session: Session, flag: str, send: Callable[[], Any], *, dry_run: bool, tells_rules: bool = True) -> None:
+    """Change a flag in an environment, or try it, and show what became of it.
+
+    Args:
+        session: What to work with.
+        flag: The flag's key.
+        send: Makes the request; its answer is that of all writes to a flag in an environment.
+        dry_run: Whether the request only tries.
+        tells_rules: Whether the rules are of interest afterwards.
+    """
+    before = None
+    if dry_run and not session.as_json:
+        known = session.api.get(path_of("projects", session.project, "flags", flag))["environments"]
+        before = known.get(session.environment, {})
+    answer = send()
+    session.emit(answer, lambda: show_switched(session, answer, before=before, tells_rules=tells_rules))
+
+
+def _switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry_run: bool) -> None:
+    path = path_of("projects", session.project, "flags", flag, "environments", session.environment, verb)
+    apply(
+        session,
+        flag,
+        lambda: session.api.post(path, body, dry_run=dry_run or None),
+        dry_run=dry_run,
+        tells_rules=verb != "off",
+    )
 
 
 @click.command()
@@ -29,7 +51,7 @@ def on(session: Session, flag: str, percentage: float | None, reason: str, dry_r
     body: dict[str, Any] = {"reason": reason}
     if percentage is not None:
         body["percentage"] = percentage
-    switch(session, flag, "on", body, dry_run=dry_run)
+    _switch(session, flag, "on", body, dry_run=dry_run)
 
 
 @click.command()
@@ -39,7 +61,7 @@ def on(session: Session, flag: str, percentage: float | None, reason: str, dry_r
 @with_session(environment=True)
 def off(session: Session, flag: str, reason: str, dry_run: bool) -> None:
     """Switch a flag off, for everyone, at once. Wins over every rule."""
-    switch(session, flag, "off", {"reason": reason}, dry_run=dry_run)
+    _switch(session, flag, "off", {"reason": reason}, dry_run=dry_run)
 
 
 @click.command()
@@ -67,7 +89,7 @@ def rollout(
     """
     given = {"by": by, "salt": salt, "rule": rule}
     body = {"percentage": percentage, "reason": reason} | {k: v for k, v in given.items() if v is not None}
-    switch(session, flag, "rollout", body, dry_run=dry_run)
+    _switch(session, flag, "rollout", body, dry_run=dry_run)
 
 
 @click.command()
@@ -77,7 +99,7 @@ def rollout(
 @with_session(environment=True)
 def undo(session: Session, flag: str, reason: str, dry_run: bool) -> None:
     """Go back to the state before the last change. Twice is as before."""
-    switch(session, flag, "undo", {"reason": reason}, dry_run=dry_run)
+    _switch(session, flag, "undo", {"reason": reason}, dry_run=dry_run)
 
 
 COMMANDS: Final = (on, off, rollout, undo)

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import click
 import msgspec
+from rich.markup import escape
 
 from fader_cli.api import wait_a_moment
 from fader_cli.errors import CliError
 from fader_cli.exits import ExitCode
 from fader_cli.options import with_session
-from fader_cli.render import change_line
-from fader_cli.sentences import differences
+from fader_cli.render import show_change
 from fader_cli.session import Session
 
 
@@ -19,7 +19,10 @@ from fader_cli.session import Session
 @click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="End after so many changes.")
 @with_session(environment=True)
 def watch(session: Session, number: int | None) -> None:
-    """Changes as they happen, until Ctrl-C. With --json a document a line."""
+    """Changes as they happen, until Ctrl-C.
+
+    With --json, a document a line.
+    """
     wanted = session.environment_or_none if session.environment_given else None
     seen, last, attempt, connected = 0, None, 0, False
     while True:
@@ -30,7 +33,9 @@ def watch(session: Session, number: int | None) -> None:
                 if name == "open":
                     if attempt or not connected:
                         where = wanted or "all environments"
-                        session.notes.print(f"[quiet]watching {where} of {session.project}; Ctrl-C ends it[/]")
+                        session.notes.print(
+                            f"[quiet]watching {escape(where)} of {escape(session.project)}; Ctrl-C ends it[/]"
+                        )
                     attempt, connected = 0, True
                 elif name == "change":
                     last = str(document["id"])
@@ -43,7 +48,7 @@ def watch(session: Session, number: int | None) -> None:
             if not connected or error.code is not ExitCode.UNREACHABLE:
                 raise
             if attempt == 0:
-                session.notes.print(f"[hint]{error.message}; waiting for it[/]")
+                session.notes.print(f"[hint]{escape(error.message)}; waiting for it[/]")
         attempt += 1
         wait_a_moment(attempt)
 
@@ -53,9 +58,7 @@ def _show(session: Session, change: dict[str, Any]) -> None:
         sys.stdout.write(msgspec.json.encode(change).decode() + "\n")
         sys.stdout.flush()
         return
-    session.out.print(change_line(change))
-    for line in differences(change["before"], change["after"]):
-        session.out.print(f"    {line}", style="on" if line.startswith("+") else "off", markup=False)
+    show_change(session, [change])
 
 
 COMMANDS: Final = (watch,)

@@ -319,19 +319,25 @@ class Client:
         status = self.status
         return f"<{type(self).__name__} {status.state} at revision {status.revision}>"
 
-    def after_fork(self) -> None:
-        """In a forked child: start again, and leave everything of the parent's alone. Happens by itself."""
+    def after_fork(self) -> Callable[[], None] | None:
+        """In a forked child: leave everything of the parent's alone, and prepare to start again. Happens by itself.
+
+        Returns:
+            What starts again, if there is anything to start.
+        """
         if self._pid == os.getpid():
-            return
+            return None
         self._pid = os.getpid()
         # Threads that do not exist here may have held the locks in the moment of the fork.
         self._life = threading.RLock()
         self._holder.renew_lock()
         self._journal.ended()
         session, told = self._session, self._settings
-        if session is not None and told is not None:
-            session.abandon()
-            self._session = self._new_session(told, session.trust)
+        if session is None or told is None:
+            return None
+        session.abandon()
+        self._session = self._new_session(told, session.trust)
+        return self._session.start
 
     def _start(self, told: Settings) -> None:
         # If another thread is at it this one has its answer from what there is; waiting is not for evaluation.
@@ -358,13 +364,13 @@ class Client:
         if not told.offline:
             forking.prepare_host()
             self._session = self._new_session(told)
+            self._session.start()
 
     def _new_session(self, told: Settings, trust: "Trust | None" = None) -> "Session":
         from fader.session import Session
 
         session = Session(told, self._timing, self._holder, self._usage, self._journal, trust)
         _running.add(self)
-        session.start()
         return session
 
     def _begin_to_close(self) -> "Session | None":
@@ -381,8 +387,8 @@ class Client:
 
     def _ensure_started(self) -> None:
         """Other clients than the default one are started when they are made."""
-        if self._pid != os.getpid():
-            self.after_fork()  # a fork that ran no hooks
+        if self._pid != os.getpid() and (start := self.after_fork()) is not None:  # a fork that ran no hooks
+            start()
 
 
 class DefaultClient(Client):

@@ -5,15 +5,19 @@ the child are used: some servers fork in C and run no others. uWSGI by default r
 its own. Children of ``multiprocessing`` have their own way to end, on which ``atexit`` is not heard.
 """
 
+import _thread
 import atexit
 import importlib
 import os
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from types import BuiltinFunctionType
+from typing import Any, Final, Protocol, TypeVar
 
 from fader.status import logger
+
+T = TypeVar("T")
 
 _BEFORE_CHILDREN_ARE_JOINED: Final = 10
 
@@ -21,13 +25,23 @@ _BEFORE_CHILDREN_ARE_JOINED: Final = 10
 class Forked(Protocol):
     """What wants to know that it is in a child now."""
 
-    def after_fork(self) -> None:
-        """Called in the child, before anything else runs there. Must do nothing if it was called before."""
+    def after_fork(self) -> Callable[[], None] | None:
+        """Called in the child, before anything else runs there; more than once, perhaps.
+
+        Returns:
+            What remains to be done as soon as it is possible to wait, if anything does.
+        """
 
 
+_first: list[Callable[[], None]] = []
 _known: "weakref.WeakSet[Forked]" = weakref.WeakSet()
 _endings: list[Callable[[], None]] = []
 _prepared: set[str] = set()
+
+
+def do_first_in_child(step: Callable[[], None]) -> None:
+    """Call ``step`` in each forked child before anything is started again there."""
+    _first.append(step)
 
 
 def register(forked: Forked) -> None:
@@ -61,11 +75,28 @@ def _in_child() -> None:
         # In its children it forgets, soon after this, what is to be done at the end, and then calls this.
         util: Any = sys.modules["multiprocessing.util"]
         util.register_after_fork(_remember, _remember)
-    for forked in list(_known):
-        try:
-            forked.after_fork()
-        except Exception:  # noqa: BLE001 (the fork is the application's, and goes on whatever becomes of us)
-            logger.exception("a client could not be restarted after a fork")
+    for step in _first:
+        _protect(step)
+    remaining = [rest for forked in list(_known) if (rest := _protect(forked.after_fork)) is not None]
+    if isinstance(_thread.start_new_thread, BuiltinFunctionType):
+        _do_all(remaining)
+    elif remaining:
+        # Greenlets: nothing may wait before gevent has dealt with the fork itself, and that comes after this. What is
+        # begun like this goes on when the child first waits for something.
+        _thread.start_new_thread(_do_all, (remaining,))
+
+
+def _do_all(remaining: list[Callable[[], None]]) -> None:
+    for rest in remaining:
+        _protect(rest)
+
+
+def _protect(step: Callable[[], T]) -> T | None:
+    try:
+        return step()
+    except Exception:  # noqa: BLE001 (the fork is the application's, and goes on whatever becomes of us)
+        logger.exception("a client could not be restarted after a fork")
+        return None
 
 
 def _remember(_: object) -> None:

@@ -97,6 +97,8 @@ class Synchronizer:
         self.confirmed = False
         """Whether the server has confirmed the flags, or sent them, since this thread runs."""
         self._stopping = False
+        self._abandoned = False
+        self._ended = False
         self._stop_by = 0.0
         # Looked up now, not at import: a process may have been monkey-patched in between. Of the queues this is the one
         # that a signal handler may use at any time, and that has no lock which a fork could leave held.
@@ -106,7 +108,10 @@ class Synchronizer:
     def start(self, chores: Sequence[Chore]) -> None:
         """Start the thread, which looks after ``chores`` too."""
         self._chores = chores
-        self._thread.start()
+        if self._stopping:
+            self._ended = True
+        else:
+            self._thread.start()
 
     def stop(self) -> None:
         """Tell the thread to end: at once if it waits, and after a last round of chores. ``ended`` waits for it."""
@@ -124,14 +129,17 @@ class Synchronizer:
         if threading.current_thread() is self._thread:
             return  # a listener closes its client
         # Not a join: where the thread is a real one and the caller a greenlet, it would hold up all other greenlets.
-        while self._thread.is_alive() and time.monotonic() < self._stop_by:
+        while not self._ended and time.monotonic() < self._stop_by:
             time.sleep(_GLANCE)
         if self._transport is not None:
             self._transport.close()
 
     def abandon(self) -> None:
-        """In a forked child, where the thread does not exist: let go of its connections."""
-        self._stopping = True
+        """In a forked child, where the thread does not exist: let go of its connections.
+
+        (Where it is a greenlet it does exist, and ends here, without another word to the server.)
+        """
+        self._abandoned = self._stopping = True
         if self._transport is not None:
             self._transport.abandon()
 
@@ -142,6 +150,20 @@ class Synchronizer:
         return self._transport.report(payload, within)
 
     def _run(self) -> None:
+        self._follow()
+        if not self._abandoned:
+            for chore in self._chores:
+                self._protect(lambda chore=chore: chore.finish(self._stop_by - time.monotonic()))  # type: ignore[misc]
+            if self._transport is not None:
+                self._transport.close()
+            self._journal.ended()
+        self._ended = True
+        # A thread that was started before gevent patched the process, and a greenlet that was inherited in a fork, are
+        # not known to `threading` any longer, which would complain about their end. So they have none.
+        while self._abandoned or threading.get_ident() != self._thread.ident:
+            self._wake.get()
+
+    def _follow(self) -> None:
         while not self._stopping:
             try:
                 outcome = self._attempt()
@@ -149,15 +171,9 @@ class Synchronizer:
                 logger.debug("unexpected", exc_info=True)
                 outcome = Outcome(Result.FAILED, f"unexpected {type(error).__name__}: {error}")
             self._alive_since = None
-            if self._stopping:
-                break
-            self._tell(outcome)
-            self._sleep(self._plan.pause_after(outcome, time.monotonic()))
-        for chore in self._chores:
-            self._protect(lambda chore=chore: chore.finish(self._stop_by - time.monotonic()))  # type: ignore[misc]
-        if self._transport is not None:
-            self._transport.close()
-        self._journal.ended()
+            if not self._stopping:
+                self._tell(outcome)
+                self._sleep(self._plan.pause_after(outcome, time.monotonic()))
 
     def _attempt(self) -> Outcome:
         if self._transport is None:

@@ -11,6 +11,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from fader.config import Settings
+from fader.tls import client_context
 
 
 class Trust:
@@ -56,5 +57,5 @@ class Trust:
             return None
         # gevent replaces the class when it patches a process. A context of the old one would block all greenlets.
         if type(self._context) is not ssl.SSLContext:
-            self._context = ssl.create_default_context(cafile=self._settings.ca_file)
+            self._context = client_context(self._settings.ca_file)
         return self._context

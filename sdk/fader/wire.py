@@ -53,8 +53,9 @@ class Wire:
         self._connect = connect
         self._head_within = 0.0
         self._cut = False
+        self._abandoned = False
         self._pools = _pools(self, proxy, context)
-        self._socket: Any = None
+        self._descriptor = -1
         self._handle: socket.socket | None = None
         self._connection: urllib3.connection.HTTPConnection | None = None
 
@@ -134,27 +135,35 @@ class Wire:
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without a word to the server."""
-        self._cut = True
-        for inherited in (self._socket, self._handle):
-            # Closing the descriptor alone says nothing on the wire: no TLS farewell, no FIN while the parent lives.
-            with contextlib.suppress(OSError, ValueError):
-                if inherited is not None:
-                    os.close(inherited.detach())
+        self._abandoned = True
+        handle = self._handle
+        if handle is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._descriptor), os.fstat(handle.fileno())):
+                _let_go(self._descriptor)
+            _let_go(handle.fileno())
 
     def connected(self, connection: urllib3.connection.HTTPConnection, sock: socket.socket) -> None:
-        """Called by a connection as soon as there is a socket, before TLS."""
+        """Called by a connection as soon as there is a socket, before TLS.
+
+        Raises:
+            ConnectionAbortedError: The connection is the parent's, and this an inherited greenlet in its child.
+        """
+        if self._abandoned:
+            _let_go(sock.fileno())
+            raise ConnectionAbortedError("the connection belongs to another process")
         self._drop_handle()
         self._connection = connection
-        self._socket = sock
+        self._descriptor = sock.fileno()
         # A second descriptor of the same connection. Whoever cuts it uses this one, so that no race with the thread
         # that closes the first can hit a stranger's descriptor, nor interfere with the TLS object.
         self._handle = sock.dup()
         if self._cut:
             self.cut()
 
-    def reading(self, sock: Any) -> None:
-        """Called when a request has been sent, with the socket that its answer comes from, TLS included."""
-        self._socket = sock
+    def requested(self) -> None:
+        """Called by a connection when a request has been sent and its answer is awaited."""
         self.deadline = time.monotonic() + self._head_within
 
     def wait(self, sock: Any) -> None:
@@ -176,6 +185,19 @@ class Wire:
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.close()
+
+
+def _let_go(descriptor: int) -> None:
+    """Close a descriptor, but leave its number taken.
+
+    Closing says nothing on the wire: no TLS farewell, and no FIN while the parent lives. Objects that believe they own
+    the number can go on to do so; were it free, one of them would some day close a stranger's file.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nothing, descriptor, inheritable=False)
+    finally:
+        os.close(nothing)
 
 
 def _decrypted(sock: Any) -> bool:
@@ -211,7 +233,7 @@ class _PatientAnswer(http.client.HTTPResponse):
 
     def __init__(self, wire: Wire, sock: Any, *args: Any, **named: Any) -> None:
         super().__init__(sock, *args, **named)
-        wire.reading(sock)
+        wire.requested()
         raw = self.fp.detach()
         self.fp = io.BufferedReader(_PatientReads(raw, sock, wire), 1 << 16)
 

@@ -10,7 +10,7 @@ A flag with two rules comes to this, where each name is bound to what the flag i
         if (a in set1 if (a := attributes.get(name1)).__class__ is str else asked1(a)) and condition2(key, attributes):
             counter3[0] += 1
             return True
-        if (murmur3(prefix4 + key, 0, False) % 100 < 5 if key else condition4(key, attributes)):
+        if (murmur3((prefix4 + key).encode(), 0) % 100 < 5 if key else condition4(key, attributes)):
             counter5[0] += 1
             return True
         counter6[0] += 1
@@ -26,10 +26,9 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, Final, TypeAlias, cast
 
-from mmh3 import hash as murmur3
 from msgspec import Struct
 
-from fader.bucketing import ROLLOUT_SEED
+from fader.bucketing import ROLLOUT_SEED, murmur3
 from fader.constraints import AttributeCondition, Condition
 from fader.context import NO_ATTRIBUTES, Attributes, EvaluationContext, parts
 from fader.counters import Counter
@@ -165,7 +164,7 @@ class _Writing:
         return f"{self._bind('test', test)}(a)"
 
     def _hash(self, condition: HashCondition) -> str:
-        hashed = f"murmur3({self._bind('prefix', condition.prefix)} + key, {ROLLOUT_SEED}, False)"
+        hashed = f"murmur3(({self._bind('prefix', condition.prefix)} + key).encode(), {ROLLOUT_SEED})"
         name = self._hashes.get(condition.prefix)
         if name is not None:
             hashed = f"({name} if {name} is not None else ({name} := {hashed}))"

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import TypeAlias, TypeVar
 
-from mmh3 import hash as murmur3
-
-from fader.bucketing import BUCKETS, ROLLOUT_SEED, split_place, thousandths
+from fader.bucketing import BUCKETS, ROLLOUT_SEED, murmur3, split_place, thousandths
 from fader.constraints import Condition, Surroundings, identity, never
 from fader.context import Attributes, canonical_text
 from fader.model import BY_DEFAULT, BY_RANDOM, SESSION_ID, Rollout, Split
@@ -50,7 +48,7 @@ class HashCondition:
         identified = self.identify(key, attributes)
         if identified is None:
             return self.without(key, attributes)
-        hashed = murmur3(self.prefix + identified, ROLLOUT_SEED, False)
+        hashed = murmur3((self.prefix + identified).encode(), ROLLOUT_SEED)
         percent = hashed % 100
         return percent < self.percent or (percent == self.percent and hashed // 100 % 1000 < self.rest)
 

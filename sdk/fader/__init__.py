@@ -5,13 +5,16 @@
 False
 """
 
-from typing import Final
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 from fader._version import __version__
-from fader.client import Client, DefaultClient
-from fader.context import Context
-from fader.evaluation import ErrorCode, EvaluationDetails, Reason
-from fader.status import State, Status
+
+if TYPE_CHECKING:
+    from fader.client import Client, flags
+    from fader.context import Context
+    from fader.evaluation import ErrorCode, EvaluationDetails, Reason
+    from fader.status import State, Status
 
 __all__ = [
     "Client",
@@ -25,6 +28,27 @@ __all__ = [
     "flags",
 ]
 
-flags: Final[Client] = DefaultClient()
-"""The default client. It is told everything by the environment (``FADER_URL``, ``FADER_SDK_KEY``, …: see ``Client``),
-and does nothing until it is first used."""
+# Imported when they are first asked for: pytest loads our plugin, and with it this package, into every run of everybody
+# who has Fader installed, and the command line needs the model and nothing else.
+_HOMES: Final = {
+    "Client": "fader.client",
+    "Context": "fader.context",
+    "ErrorCode": "fader.evaluation",
+    "EvaluationDetails": "fader.evaluation",
+    "Reason": "fader.evaluation",
+    "State": "fader.status",
+    "Status": "fader.status",
+    "flags": "fader.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -417,3 +417,7 @@ def _close_all() -> None:
 
 
 forking.register_ending(_close_all)
+
+flags: Final[Client] = DefaultClient()
+"""The default client. It is told everything by the environment (``FADER_URL``, ``FADER_SDK_KEY``, …: see ``Client``),
+and does nothing until it is first used."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fader import flags as default_client
 from fader.client import Client
+from fader.client import flags as default_client
 from fader.config import Timing
 from fader.model import Change
 from fader.overrides import NOTHING, Layer, Override, flag_serving

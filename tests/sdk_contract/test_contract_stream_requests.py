@@ -1,14 +1,13 @@
 """What a client asks of the server, and which servers it talks to at all."""
 
 import socket
-import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sdk_contract.answers import respond, stream
+from sdk_contract.certificates import Certificate, make_certificate
 from sdk_contract.documents import flag, snapshot, snapshot_event
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.sdk_under_test import SdkClient, SdkProcess
@@ -92,35 +91,13 @@ def test_redirects_do_not_carry_the_key_to_another_host(server: ScriptedServer, 
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody has signed but itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=fader-test",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("the openssl program is not installed, and no certificate can be made without it")
-    return certificate, key
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
-def secure_server(certificate: tuple[Path, Path]) -> Iterator[ScriptedServer]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    server = ScriptedServer(tls=context)
+def secure_server(certificate: Certificate) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(tls=certificate.server_context())
     server.world.flags["lit"] = flag("lit")
     yield server
     server.stop()
@@ -135,11 +112,19 @@ def test_certificate_that_nobody_vouches_for_is_refused(sdk: SdkProcess, secure_
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "FADER_CA_FILE"])
+@pytest.mark.parametrize("streaming", [True, False])
 def test_certificate_is_trusted_when_the_environment_says_so(
-    secure_server: ScriptedServer, certificate: tuple[Path, Path], variable: str
+    secure_server: ScriptedServer, certificate: Certificate, variable: str, streaming: bool
 ) -> None:
-    with SdkProcess({variable: str(certificate[0])}) as sdk:
-        assert sdk.create(secure_server.url).wait()
+    with SdkProcess({variable: str(certificate.path)}) as sdk:
+        client = sdk.create(secure_server.url, streaming=streaming, poll_interval=0.1)
+        assert client.wait()
+        for turn in range(5):
+            secure_server.change(flag("lit", bool(turn % 2)))
+            client.follows(turn + 2)
+        assert len(secure_server.asked("stream")) == (1 if streaming else 0)
+        client.close()
+        eventually(lambda: secure_server.open_connections == 0, "no connection left")
 
 
 def test_proxy_of_the_environment_is_asked_for_the_tunnel(server: ScriptedServer) -> None:

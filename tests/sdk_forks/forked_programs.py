@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -191,9 +192,9 @@ class Watch:
 
 
 @contextlib.contextmanager
-def toggled_server() -> Iterator[ScriptedServer]:
+def toggled_server(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
     """A server with the flag that all programs watch, off at first."""
-    server = ScriptedServer()
+    server = ScriptedServer(tls=tls)
     server.world.flags["toggled"] = flag("toggled", False)
     yield server
     server.stop()

@@ -3,13 +3,16 @@
 import os
 import signal
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from sdk_contract.certificates import make_certificate
 from sdk_contract.documents import flag
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.waiting import PATIENCE, eventually
-from sdk_forks.forked_programs import PROGRAMS, Program, assert_all_follow, environment
+from sdk_forks.forked_programs import PROGRAMS, Program, assert_all_follow, environment, toggled_server
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),
@@ -48,6 +51,38 @@ def test_children_follow(server: ScriptedServer, scenario: str) -> None:
         # Each process is a client of its own: nobody reads from an inherited connection.
         instances = {request.headers["fader-instance"] for request in server.asked("stream")}
         assert len(instances) >= processes
+
+
+@pytest.mark.parametrize(
+    "scenario", ["plain_fork", "twenty_children_in_a_loop", "fork_while_the_client_starts", "three_generations"]
+)
+def test_children_follow_over_tls(tmp_path: Path, scenario: str) -> None:
+    """The state of an encrypted connection is in the process: two that go on with it would each break it."""
+    certificate = make_certificate(tmp_path)
+    command = [sys.executable, str(PROGRAMS / "fork_scenarios.py"), scenario]
+    with toggled_server(tls=certificate.server_context()) as server:
+        variables = environment(server.url, FADER_CA_FILE=str(certificate.path))
+        with Program(command, variables) as program:
+            processes = eventually(program.processes, f"{scenario} to make its children", within=PATIENCE * 2)
+            eventually(lambda: len(program.reports()) >= processes, f"{processes} processes to answer at all")
+            assert_all_follow(server, program.reports, processes, program)
+            asked = Counter(request.headers["fader-instance"] for request in server.asked("stream"))
+            assert asked[server.asked("stream")[0].headers["fader-instance"]] == 1
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize(
+    "scenario", ["patched before everything", "patched after the client has started", "patched in the child"]
+)
+def test_children_under_gevent_follow(tmp_path: Path, scenario: str, tls: bool) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    certificate = make_certificate(tmp_path) if tls else None
+    with toggled_server(tls=certificate.server_context() if certificate else None) as server:
+        command = [sys.executable, "-W", "ignore", str(PROGRAMS / "gevent_scenarios.py"), scenario]
+        variables = environment(server.url, **({"FADER_CA_FILE": str(certificate.path)} if certificate else {}))
+        with Program(command, variables) as program:
+            eventually(lambda: len(program.reports()) == 2, "both processes to answer at all")
+            assert_all_follow(server, program.reports, 2, program)
 
 
 def test_forking_does_not_disturb_the_stream_of_the_parent(server: ScriptedServer) -> None:

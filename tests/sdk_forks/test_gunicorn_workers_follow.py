@@ -4,13 +4,15 @@ import importlib.util
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+from sdk_contract.certificates import make_certificate
 from sdk_contract.documents import flag
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.waiting import PATIENCE, eventually
-from sdk_forks.forked_programs import Watch, WebProgram, assert_all_follow, environment
+from sdk_forks.forked_programs import Watch, WebProgram, assert_all_follow, environment, toggled_server
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork"),
@@ -62,6 +64,23 @@ def test_workers_follow(server: ScriptedServer, kind: str, preload: bool) -> Non
         watch.until(WORKERS)
         assert_all_follow(server, watch, WORKERS, program)
         assert "Traceback" not in program.errors()
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["each worker loads", "preload"])
+@pytest.mark.parametrize("kind", ["sync", "gevent"])
+def test_workers_follow_over_tls(tmp_path: Path, kind: str, preload: bool) -> None:
+    app, options, needs = KINDS[kind]
+    if not available(needs):
+        pytest.skip(f"{needs} is not installed")
+    certificate = make_certificate(tmp_path)
+    command = gunicorn(app, *options, "--workers", "2", *(["--preload"] if preload else []))
+    with toggled_server(tls=certificate.server_context()) as server:
+        variables = environment(server.url, FADER_CA_FILE=str(certificate.path))
+        with WebProgram(command, variables) as program:
+            watch = Watch(program.look)
+            watch.until(2)
+            assert_all_follow(server, watch, 2, program)
+            assert "Traceback" not in program.errors()
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["each worker loads", "preload"])

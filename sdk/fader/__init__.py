@@ -12,7 +12,7 @@ from fader._version import __version__
 
 if TYPE_CHECKING:
     from fader.client import Client, flags
-    from fader.context import Context
+    from fader.context import Context, EvaluationContext
     from fader.evaluation import ErrorCode, EvaluationDetails, Reason
     from fader.status import State, Status
 
@@ -20,6 +20,7 @@ __all__ = [
     "Client",
     "Context",
     "ErrorCode",
+    "EvaluationContext",
     "EvaluationDetails",
     "Reason",
     "State",
@@ -34,6 +35,7 @@ _HOMES: Final = {
     "Client": "fader.client",
     "Context": "fader.context",
     "ErrorCode": "fader.evaluation",
+    "EvaluationContext": "fader.context",
     "EvaluationDetails": "fader.evaluation",
     "Reason": "fader.evaluation",
     "State": "fader.status",

@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,8 @@ from fader.status import Journal, State, Status, logger
 if TYPE_CHECKING:
     from fader.session import Session
     from fader.trust import Trust
+
+T = TypeVar("T")
 
 Anyone: TypeAlias = EvaluationContext | str | int | UUID | None
 """Whom a flag is evaluated for: a ``Context``, a bare user id, or nobody in particular."""
@@ -156,8 +158,7 @@ class Client:
 
     def _is_enabled_slowly(self, key: Any, context: Any, default: bool) -> bool:
         try:
-            self._ensure_started()
-            flags, fast = self._flags
+            flags, fast = self._flags_with(key)
             enabled = flags.enabled[key]
             answer = enabled(context)
             fast[key] = enabled
@@ -166,6 +167,12 @@ class Client:
             return default if details.error_code in _NO_ANSWER else details.enabled
         return answer
 
+    @overload
+    def value(self, key: str, context: Anyone = None, default: None = None) -> Any: ...
+    @overload
+    def value(self, key: str, context: Anyone, default: T) -> T: ...
+    @overload
+    def value(self, key: str, context: Anyone = None, *, default: T) -> T: ...
     def value(self, key: str, context: Anyone = None, default: Any = None) -> Any:
         """The value of the variant that a flag serves somebody.
 
@@ -185,6 +192,12 @@ class Client:
             pass
         return self._details(key, context, default).value
 
+    @overload
+    def evaluate(self, key: str, context: Anyone = None, default: None = None) -> EvaluationDetails[Any]: ...
+    @overload
+    def evaluate(self, key: str, context: Anyone, default: T) -> EvaluationDetails[T]: ...
+    @overload
+    def evaluate(self, key: str, context: Anyone = None, *, default: T) -> EvaluationDetails[T]: ...
     def evaluate(self, key: str, context: Anyone = None, default: Any = None) -> EvaluationDetails[Any]:
         """The value of the variant that a flag serves somebody, and how it came about.
 
@@ -197,13 +210,19 @@ class Client:
 
     def _details(self, key: Any, context: Any, default: Any) -> EvaluationDetails[Any]:
         try:
-            self._ensure_started()
-            found = answer(self._flags[0], key, context, default)
+            found = answer(self._flags_with(key)[0], key, context, default)
         except Exception as error:  # noqa: BLE001 (never raises, whatever it is given)
             found = broken(self._flags[0], key, default, error)
         if found.cause:
             self._journal.complain(found.cause, found.details.error_message or "")
         return found.details
+
+    def _flags_with(self, key: Any) -> "tuple[FlagSet, Fast]":
+        """The flags in force. If ``key`` is not among them, the client may have to be started first."""
+        self._notice_fork()
+        if not isinstance(key, str) or key not in self._flags[0].snapshot.flags:
+            self._ensure_started()
+        return self._flags
 
     def _publish(self, flags: FlagSet) -> None:
         fast: Fast = {}
@@ -385,10 +404,14 @@ class Client:
         session.stop()
         return session
 
-    def _ensure_started(self) -> None:
-        """Other clients than the default one are started when they are made."""
-        if self._pid != os.getpid() and (start := self.after_fork()) is not None:  # a fork that ran no hooks
+    def _notice_fork(self) -> None:
+        """A fork that ran no hooks is noticed by the next question that is not answered by the shortest way."""
+        if self._pid != os.getpid() and (start := self.after_fork()) is not None:
             start()
+
+    def _ensure_started(self) -> None:
+        """Only the default client is not started when it is made."""
+        self._notice_fork()
 
 
 class DefaultClient(Client):

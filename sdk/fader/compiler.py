@@ -1,22 +1,22 @@
-"""Turns a flag into two functions, once, when it is first asked for.
+"""Turns a flag into a plan, once, when it is first asked for.
 
-``compile_flag`` says the same as docs/explanation/evaluation.md, in the same order. What it makes has two faces:
-``enabled`` answers yes or no and counts, as fast as we know how; ``decide`` tells all, and does not count. Both are
-written from the same plan (``fader.functions``).
+``compile_flag`` says the same as docs/explanation/evaluation.md, in the same order. ``fader.functions`` writes a plan
+as functions: ``enabled`` answers yes or no and counts, as fast as we know how; ``decide`` tells all and does not count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from fader.bucketing import BUCKETS, thousandths
-from fader.constraints import Surroundings, compile_targeting
+from fader.constraints import Condition, Surroundings, compile_constraint
 from fader.context import Attributes
 from fader.counters import Counter
 from fader.evaluation import Reason
-from fader.functions import Choose, Decide, Outcome, Plan, PlannedRule, write_functions
-from fader.model import OFF, ON, Flag, Rule, Segment, Variant
+from fader.functions import Choose, Decide, Outcome, Plan, PlannedRule
+from fader.model import OFF, ON, Flag, Rule, Variant
 from fader.rollouts import compile_rollout, compile_split
 
 
@@ -29,28 +29,29 @@ class CompiledPrerequisite(Struct, frozen=True):
 
     def holds(self, key: str, attributes: Attributes) -> bool:
         """Whether the other flag is, for this context, as it has to be."""
-        if self.decide is None:
-            return False
-        outcome = self.decide(key, attributes)
+        return self.decide is not None and self.accepts(self.decide(key, attributes))
+
+    def accepts(self, outcome: Outcome) -> bool:
+        """Whether an outcome of the other flag is as it has to be."""
         if outcome.enabled is not self.enabled:
             return False
         return not self.variants or outcome.variant in self.variants
 
 
-class CompiledFlag(Struct, frozen=True):
-    """A flag, ready to answer.
+NEVER_HELD = CompiledPrerequisite(None, True, frozenset())
+"""A flag that needs this one is off."""
 
-    ``enabled`` takes whatever the caller gave as the context; ``decide`` takes it in parts.
-    """
+
+class CompiledFlag(Struct, frozen=True):
+    """A flag, ready to be written as functions."""
 
     flag: Flag
-    decide: Decide
-    enabled: Callable[[Any], bool]
+    prerequisites: tuple[CompiledPrerequisite, ...]
+    plan: Plan
 
 
 class Cast(Struct, frozen=True):
-    """A flag's variants in their parts: which one is off, and which one is served where nothing else is said.
-    A flag's variants in their parts: which one is off, and which one is served where nothing else is said."""
+    """A flag's variants in their parts: which one is off, and which one is served where nothing else is said."""
 
     variants: Mapping[str, Variant]
     off: str
@@ -66,11 +67,21 @@ class Cast(Struct, frozen=True):
         variants.setdefault(flag.off_variant, Variant(name=flag.off_variant))
         return cls(variants, flag.off_variant, next(iter(variants)))
 
+    def can_serve(self, rule: Rule) -> bool:
+        """Whether a rule serves what there is. The server refuses one that does not; here it lets nobody in."""
+        if rule.split is None:
+            return (rule.variant or self.first) in self.variants
+        weighted = rule.split.variants
+        return all(each.variant in self.variants for each in weighted) and any(each.weight > 0 for each in weighted)
+
+
+MakeOutcome: TypeAlias = Callable[..., Outcome]
+
 
 def compile_flag(
     flag: Flag,
     *,
-    segments: Mapping[str, Segment],
+    segments: Mapping[str, Condition],
     prerequisites: Sequence[CompiledPrerequisite],
     surroundings: Surroundings,
     counter: Callable[[str], Counter],
@@ -79,50 +90,50 @@ def compile_flag(
 
     Args:
         flag: As it came.
-        segments: All segments of the environment.
+        segments: Whether a context belongs to a segment, by the segment's name.
         prerequisites: The flag's, in its order.
         surroundings: What well-known attributes fall back to.
         counter: Gives the counter of a variant by its name.
     """
     cast = Cast.of(flag)
 
-    def outcome(variant: str, reason: Reason, rule: str | None = None) -> Outcome:
-        value = cast.variants[variant].value
-        return Outcome(variant != cast.off, variant, value, reason, rule, counter(variant))
+    def outcome(variant: str, reason: Reason, **rule: Any) -> Outcome:
+        return Outcome(variant != cast.off, variant, cast.variants[variant].value, reason, counter(variant), **rule)
 
     if not flag.enabled:
         plan = Plan((), None, (), outcome(cast.off, Reason.DISABLED))
     else:
-        rules = [_plan_rule(rule, flag, cast, segments, surroundings, outcome) for rule in flag.rules]
         plan = Plan(
             prerequisites=tuple(prerequisite.holds for prerequisite in prerequisites),
             unmet=outcome(cast.off, Reason.PREREQUISITE_FAILED) if prerequisites else None,
-            rules=tuple(rule for rule in rules if rule is not None),
+            rules=tuple(
+                PlannedRule(
+                    conditions=_conditions(rule, flag, segments, surroundings),
+                    serves=_serves(rule, flag, cast, surroundings, partial(outcome, rule=rule.id, position=position)),
+                )
+                for position, rule in enumerate(flag.rules)
+                if cast.can_serve(rule)
+            ),
             default=outcome(cast.off, Reason.DEFAULT) if flag.rules else outcome(cast.first, Reason.STATIC),
         )
-    decide, enabled = write_functions(plan)
-    return CompiledFlag(flag, decide, enabled)
+    return CompiledFlag(flag, tuple(prerequisites), plan)
 
 
-def _plan_rule(
-    rule: Rule,
-    flag: Flag,
-    cast: Cast,
-    segments: Mapping[str, Segment],
-    surroundings: Surroundings,
-    outcome: Callable[..., Outcome],
-) -> PlannedRule | None:
-    """A rule: its constraints, its segments, its rollout, and what it serves. ``None`` if it cannot serve anything."""
-    serves: Outcome | Choose | None
-    if rule.split is not None:
-        outcomes = {name: outcome(name, Reason.SPLIT, rule.id) for name in cast.variants}
-        serves = compile_split(rule.split, flag.key, surroundings, outcomes)
-    else:
-        variant = rule.variant or cast.first
-        reason = Reason.SPLIT if thousandths(rule.rollout.percentage) < BUCKETS else Reason.TARGETING_MATCH
-        serves = outcome(variant, reason, rule.id) if variant in cast.variants else None
-    if serves is None:
-        return None
-    conditions = compile_targeting(rule.constraints, rule.segments, segments, surroundings)
+def _conditions(
+    rule: Rule, flag: Flag, segments: Mapping[str, Condition], surroundings: Surroundings
+) -> tuple[Condition, ...]:
+    """All that has to let a context in: constraints, segments, and the rollout last, for it alone has to hash."""
     rollout = compile_rollout(rule.rollout, flag.key, surroundings)
-    return PlannedRule(tuple(conditions) if rollout is None else (*conditions, rollout), serves)
+    return (
+        *(compile_constraint(constraint, surroundings) for constraint in rule.constraints),
+        *(segments[name] for name in rule.segments),
+        *(() if rollout is None else (rollout,)),
+    )
+
+
+def _serves(rule: Rule, flag: Flag, cast: Cast, surroundings: Surroundings, outcome: MakeOutcome) -> Outcome | Choose:
+    if rule.split is not None:
+        outcomes = {each.variant: outcome(each.variant, Reason.SPLIT) for each in rule.split.variants}
+        return compile_split(rule.split, flag.key, surroundings, outcomes)
+    everybody = thousandths(rule.rollout.percentage) >= BUCKETS
+    return outcome(rule.variant or cast.first, Reason.TARGETING_MATCH if everybody else Reason.SPLIT)

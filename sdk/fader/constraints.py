@@ -1,19 +1,20 @@
 """Constraints and segments as conditions: functions that say whether they hold for a context."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
-from fader.context import Attributes, canonical_text
+from fader.context import Attributes, canonical_text, hashable_text
 from fader.model import APP, CURRENT_TIME, ENVIRONMENT, TARGETING_KEY, Constraint, Segment
 from fader.operators import EXISTS, OPERATORS
 from fader.operators.operator import Test, UnavailableError
 from fader.status import logger
 
 Condition: TypeAlias = Callable[[str, Attributes], bool]
-"""Takes a targeting key (empty where there is none) and attributes. Never raises."""
+"""Takes a targeting key (empty where there is none) and attributes. Whatever the attributes are, it does not raise; a
+targeting key that has no UTF-8 is a ``UnicodeEncodeError`` where it has to be hashed."""
 Read: TypeAlias = Callable[[str, Attributes], Any]
 
 _LISTS: Final = (list, tuple, set, frozenset)
@@ -144,10 +145,8 @@ def _say_once(message: str) -> None:
         logger.warning("%s; such constraints let nobody in", message)
 
 
-def compile_segment(segment: Segment | None, surroundings: Surroundings) -> Condition:
-    """Membership of a segment as a condition. A segment that does not exist has no members."""
-    if segment is None:
-        return never
+def compile_segment(segment: Segment, surroundings: Surroundings) -> Condition:
+    """Membership of a segment as a condition."""
     listed = frozenset(segment.targeting_keys) - {""}  # no targeting key is not a key
     described = [compile_constraint(constraint, surroundings) for constraint in segment.constraints]
     if not described:
@@ -155,24 +154,35 @@ def compile_segment(segment: Segment | None, surroundings: Surroundings) -> Cond
     return lambda key, attributes: key in listed or all(holds(key, attributes) for holds in described)
 
 
-def compile_targeting(
-    constraints: Sequence[Constraint],
-    names: Sequence[str],
-    segments: Mapping[str, Segment],
-    surroundings: Surroundings,
-) -> list[Condition]:
-    """All that a rule asks of a context, in order: its constraints, then its segments by name."""
-    return [
-        *(compile_constraint(constraint, surroundings) for constraint in constraints),
-        *(compile_segment(segments.get(name), surroundings) for name in names),
-    ]
+class CompiledSegments(dict[str, Condition]):
+    """Segments as conditions by name, each compiled when a flag first asks for it.
+
+    All flags share them: a segment may list a million keys, and it must not be there once more for each flag.
+    """
+
+    def __init__(self, segments: Mapping[str, Segment], surroundings: Surroundings) -> None:
+        self.segments = segments
+        self._surroundings = surroundings
+
+    def __missing__(self, name: str) -> Condition:
+        segment = self.segments.get(name)
+        if segment is None:
+            return never  # a segment that does not exist has no members
+        condition = self[name] = compile_segment(segment, self._surroundings)
+        return condition
+
+    def take_over(self, others: "CompiledSegments") -> None:
+        """Take what is compiled of segments that are the same in both."""
+        # list() of a view is one step for the interpreter: other threads may compile segments meanwhile.
+        for name, condition in list(others.items()):
+            if self.segments.get(name) is others.segments[name]:
+                self[name] = condition
 
 
 def identity(by: str, surroundings: Surroundings) -> Callable[[str, Attributes], str | None]:
     """What an attribute is hashed as: its canonical text, or ``None`` where it is missing or has none."""
 
     def read(key: str, attributes: Attributes) -> str | None:
-        value = value_of(by, surroundings, key, attributes)
-        return None if value is None else canonical_text(value)
+        return hashable_text(value_of(by, surroundings, key, attributes))
 
     return read

@@ -15,10 +15,14 @@ NO_ATTRIBUTES: Final[Attributes] = {}
 
 
 class EvaluationContext(Struct, frozen=True, gc=False):
-    """A targeting key and attributes, as :func:`Context` makes them. Treat ``attributes`` as read-only."""
+    """What ``Context(…)`` makes, and the type to write in annotations. Treat ``attributes`` as read-only."""
 
     targeting_key: str | int | UUID | None
     attributes: dict[str, Any]
+
+    def __repr__(self) -> str:
+        key = [] if self.targeting_key is None else [repr(self.targeting_key)]
+        return f"Context({', '.join([*key, *(f'{name}={value!r}' for name, value in self.attributes.items())])})"
 
 
 def Context(targeting_key: str | int | UUID | None = None, /, **attributes: Any) -> EvaluationContext:  # noqa: N802
@@ -31,13 +35,13 @@ def Context(targeting_key: str | int | UUID | None = None, /, **attributes: Any)
             ``remote_address``, ``app``, ``environment`` and ``current_time``; the last three have defaults.
 
     Returns:
-        The context, to be given to ``is_enabled`` and its like.
+        The context, to be given to ``is_enabled`` and its like. Its type is ``EvaluationContext``.
 
-    >>> Context("user-42", country="DE").attributes
-    {'country': 'DE'}
+    >>> Context("user-42", country="DE")
+    Context('user-42', country='DE')
     """
-    # A function and not the class itself: contexts are built once per request or even per call, and a class
-    # with keyword arguments of any name takes three times as long to call.
+    # A function and not the class itself: contexts are built for each request or even for each call, and a class that
+    # takes keyword arguments of any name costs more than twice as much to call, which is more than many a flag costs.
     return EvaluationContext(targeting_key, attributes)
 
 
@@ -48,8 +52,8 @@ def canonical_text(value: object) -> str | None:
         value: Any object.
 
     Returns:
-        Text as it is; ``true`` and ``false``; the shortest decimal of a number, without ``.0`` where it is
-        integral; ``None`` for what has no such text: NaN, infinities, and everything that is no scalar.
+        Text as it is; ``true`` and ``false``; the shortest decimal of a number, without ``.0`` where it is integral;
+        ``None`` for what has no such text: NaN, infinities, and everything that is no scalar.
 
     >>> canonical_text(True), canonical_text(3.0), canonical_text(0.1), canonical_text([1])
     ('true', '3', '0.1', None)
@@ -73,6 +77,21 @@ def canonical_text(value: object) -> str | None:
     return None
 
 
+def hashable_text(value: object) -> str | None:
+    """The text that a value is hashed as: its canonical one, or ``None`` if it has none, or none in UTF-8.
+
+    Never raises, whatever the value does when it is looked at.
+
+    >>> hashable_text(42), hashable_text("\\ud800"), hashable_text([])
+    ('42', None, None)
+    """
+    try:
+        text = canonical_text(value)
+        return text if text is None or text.isascii() else text.encode().decode()
+    except Exception:  # noqa: BLE001 (what an application's objects do is not in our hands)
+        return None
+
+
 def parts(context: object) -> tuple[str, Attributes]:
     """Take apart whatever a caller may give as a context.
 
@@ -85,8 +104,12 @@ def parts(context: object) -> tuple[str, Attributes]:
     Raises:
         TypeError: if it is none of these.
     """
+    if type(context) is str:
+        return context, NO_ATTRIBUTES
     if isinstance(context, EvaluationContext):
         key = context.targeting_key
+        if type(key) is str:
+            return key, context.attributes
         return ("" if key is None else canonical_text(key) or "", context.attributes)
     if context is None:
         return "", NO_ATTRIBUTES

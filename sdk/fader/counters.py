@@ -17,8 +17,7 @@ OTHER_UNKNOWN: Final = "…"
 
 
 class UsageCounters:
-    """All counters of one client. They belong to flag and variant, so they outlive each new version of a
-    flag."""
+    """All counters of one client. They belong to flag and variant, so they outlive each new version of a flag."""
 
     def __init__(self) -> None:
         self._flags: dict[str, dict[str, Counter]] = {}

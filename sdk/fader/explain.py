@@ -8,15 +8,16 @@ from typing import Any
 from msgspec import Struct
 
 from fader.bucketing import bucket, split_place
-from fader.compiler import Cast
-from fader.constraints import Surroundings, compile_constraint, compile_segment, identity, value_of
+from fader.compiler import NEVER_HELD, Cast, CompiledPrerequisite, compile_flag
+from fader.constraints import Surroundings, compile_constraint, identity, value_of
 from fader.context import Attributes, canonical_text, parts
 from fader.evaluation import Reason
-from fader.functions import Outcome
+from fader.functions import Outcome, write_decide
 from fader.model import (
     BY_DEFAULT,
     BY_RANDOM,
     Constraint,
+    Flag,
     Prerequisite,
     Rollout,
     Rule,
@@ -72,8 +73,7 @@ class RolloutExplained(Struct, frozen=True):
 
 
 class SplitExplained(Struct, frozen=True):
-    """A split: what was hashed, its place (1 to ``of``, the sum of weights), and the variant at that place.
-    A split: what was hashed, its place (1 to ``of``, the sum of weights), and the variant at that place."""
+    """A split: what was hashed, its place (1 to ``of``, the sum of weights), and the variant at that place."""
 
     by: str
     salt: str
@@ -125,8 +125,20 @@ def explain(flags: FlagSet, key: str, context: object) -> Explanation:
     """
     compiled = flags.compiled(key)
     targeting_key, attributes = parts(context)
-    outcome = compiled.decide(targeting_key, attributes)
-    asked = _Asked(flags, key, targeting_key, attributes, outcome)
+    prerequisites = tuple(
+        _prerequisite(flags, wanted, prerequisite, targeting_key, attributes)
+        for wanted, prerequisite in zip(compiled.flag.prerequisites, compiled.prerequisites, strict=True)
+    )
+    # Each prerequisite has been asked, once, for another flag may draw. The rest is the evaluator's with these answers.
+    unmet = any(not each.held for each in prerequisites)
+    asked = compile_flag(
+        compiled.flag,
+        segments=flags.segments,
+        prerequisites=[NEVER_HELD] if unmet else [],
+        surroundings=flags.surroundings,
+        counter=lambda _variant: [0],
+    )
+    outcome = write_decide(asked.plan)(targeting_key, attributes)
     return Explanation(
         flag=key,
         enabled=outcome.enabled,
@@ -135,18 +147,31 @@ def explain(flags: FlagSet, key: str, context: object) -> Explanation:
         reason=outcome.reason,
         rule=outcome.rule,
         revision=flags.snapshot.revision,
-        prerequisites=tuple(asked.prerequisite(wanted) for wanted in compiled.flag.prerequisites),
-        rules=asked.rules(),
+        prerequisites=prerequisites,
+        rules=_Asked(flags, compiled.flag, targeting_key, attributes, outcome).rules(),
     )
+
+
+def _prerequisite(
+    flags: FlagSet, wanted: Prerequisite, prerequisite: CompiledPrerequisite, key: str, attributes: Attributes
+) -> PrerequisiteExplained:
+    how = " or ".join(wanted.variants) or ("on" if wanted.enabled else "off")
+    if wanted.flag not in flags.snapshot.flags:
+        return PrerequisiteExplained(wanted.flag, how, None, False)
+    if prerequisite.decide is None:
+        return PrerequisiteExplained(wanted.flag, how, "it needs this flag in turn", False)
+    outcome = prerequisite.decide(key, attributes)
+    actual = outcome.variant if wanted.variants else ("on" if outcome.enabled else "off")
+    return PrerequisiteExplained(wanted.flag, how, actual, prerequisite.accepts(outcome))
 
 
 class _Asked:
     """One flag, one context, and the evaluator's answer."""
 
-    def __init__(self, flags: FlagSet, flag: str, key: str, attributes: Attributes, outcome: Outcome) -> None:
+    def __init__(self, flags: FlagSet, flag: Flag, key: str, attributes: Attributes, outcome: Outcome) -> None:
         self._flags = flags
-        self._flag = flags.snapshot.flags[flag]
-        self._cast = Cast.of(self._flag)
+        self._flag = flag
+        self._cast = Cast.of(flag)
         self._key = key
         self._attributes = attributes
         self._outcome = outcome
@@ -155,24 +180,16 @@ class _Asked:
     def _surroundings(self) -> Surroundings:
         return self._flags.surroundings
 
-    def prerequisite(self, wanted: Prerequisite) -> PrerequisiteExplained:
-        how = ("on" if wanted.enabled else "off") if not wanted.variants else " or ".join(wanted.variants)
-        if wanted.flag not in self._flags.snapshot.flags:
-            return PrerequisiteExplained(wanted.flag, how, None, False)
-        other = self._flags.compiled(wanted.flag).decide(self._key, self._attributes)
-        actual = other.variant if wanted.variants else ("on" if other.enabled else "off")
-        held = other.enabled is wanted.enabled and (not wanted.variants or other.variant in wanted.variants)
-        return PrerequisiteExplained(wanted.flag, how, actual, held)
-
     def rules(self) -> tuple[RuleExplained, ...]:
-        reached = self._outcome.reason not in {Reason.DISABLED, Reason.PREREQUISITE_FAILED}
-        told = []
-        for rule in self._flag.rules:
-            is_deciding = self._outcome.rule is not None and rule.id == self._outcome.rule
-            told.append(self._rule(rule, is_deciding) if reached else _not_evaluated(rule))
-            if is_deciding:
-                reached = False
-        return tuple(told)
+        rules, deciding = self._flag.rules, self._outcome.position
+        if self._outcome.reason in {Reason.DISABLED, Reason.PREREQUISITE_FAILED}:
+            reached = 0
+        else:
+            reached = len(rules) if deciding is None else deciding + 1
+        return (
+            *(self._rule(rule, position == deciding) for position, rule in enumerate(rules[:reached])),
+            *(_not_evaluated(rule) for rule in rules[reached:]),
+        )
 
     def _rule(self, rule: Rule, is_deciding: bool) -> RuleExplained:
         constraints = tuple(self._constraint(constraint) for constraint in rule.constraints)
@@ -206,6 +223,8 @@ class _Asked:
         for segment in segments:
             if not segment.held:
                 return f"not in the segment {segment.segment}: {segment.why}"
+        if not self._cast.can_serve(rule):
+            return "it serves no variant that the flag has"
         if rule.rollout.by not in {BY_DEFAULT, BY_RANDOM} and self._identity(rule.rollout.by) is None:
             return f"the context has no {rule.rollout.by} to hash"
         return f"not among the {rule.rollout.percentage:g} % that are let in"
@@ -227,7 +246,7 @@ class _Asked:
         segment = self._flags.snapshot.segments.get(name)
         if segment is None:
             return SegmentExplained(name, False, "there is no such segment")
-        held = compile_segment(segment, self._surroundings)(self._key, self._attributes)
+        held = self._flags.segments[name](self._key, self._attributes)
         return SegmentExplained(name, held, self._why_member(segment, held))
 
     def _why_member(self, segment: Segment, held: bool) -> str:
@@ -244,12 +263,13 @@ class _Asked:
         salt = rollout.salt or self._flag.key
         hashed = self._identity(rollout.by)
         place = None if hashed is None else bucket(salt, hashed)
-        if place is None:
-            # Drawn, or nobody: what counts is what the evaluation itself met.
-            admitted = is_deciding
+        admits = compile_rollout(rollout, self._flag.key, self._surroundings)
+        if admits is None:
+            admitted = True
+        elif place is None:
+            admitted = is_deciding  # drawn, or nobody: what counts is what the evaluation itself met
         else:
-            admits = compile_rollout(rollout, self._flag.key, self._surroundings)
-            admitted = admits is None or admits(self._key, self._attributes)
+            admitted = admits(self._key, self._attributes)
         return RolloutExplained(rollout.percentage, rollout.by, salt, hashed, place, admitted)
 
     def _split(self, split: Split) -> SplitExplained:

@@ -38,14 +38,18 @@ from fader.rollouts import HashCondition, default_identity
 
 
 class Outcome(Struct, frozen=True):
-    """One of the answers that a flag can give. All of them are made when the flag is compiled."""
+    """One of the answers that a flag can give. All of them are made when the flag is compiled.
+
+    ``position`` is the deciding rule's among the flag's rules, for ids need not be there, nor be different.
+    """
 
     enabled: bool
     variant: str
     value: Any
     reason: Reason
-    rule: str | None
     counter: Counter
+    rule: str | None = None
+    position: int | None = None
 
 
 Decide: TypeAlias = Callable[[str, Attributes], Outcome]
@@ -83,16 +87,14 @@ _KNOWN: Final[dict[str, Any]] = {
 }
 
 
-def write_functions(plan: Plan) -> tuple[Decide, Enabled]:
-    """Write both functions of a flag.
+def write_enabled(plan: Plan) -> Enabled:
+    """The function that says whether a flag is on, and counts. It takes whatever the caller gave as the context."""
+    return cast("Enabled", _Writing(plan, counts=True).function("enabled", "context"))
 
-    Returns:
-        ``decide``, which takes a context in parts and returns the outcome; and ``enabled``, which takes whatever the
-        caller gave, counts, and returns whether the flag is on.
-    """
-    decide = _Writing(plan, counts=False).function("decide", "key, attributes")
-    enabled = _Writing(plan, counts=True).function("enabled", "context")
-    return cast("Decide", decide), cast("Enabled", enabled)
+
+def write_decide(plan: Plan) -> Decide:
+    """The function that gives a flag's outcome, and does not count. It takes a context in parts."""
+    return cast("Decide", _Writing(plan, counts=False).function("decide", "key, attributes"))
 
 
 class _Writing:

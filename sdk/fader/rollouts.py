@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from fader.bucketing import BUCKETS, ROLLOUT_SEED, murmur3, split_place, thousandths
 from fader.constraints import Condition, Surroundings, identity, never
-from fader.context import Attributes, canonical_text
+from fader.context import Attributes, hashable_text
 from fader.model import BY_DEFAULT, BY_RANDOM, SESSION_ID, Rollout, Split
 
 T = TypeVar("T")
@@ -19,8 +19,7 @@ def default_identity(key: str, attributes: Attributes) -> str | None:
     """What ``by: default`` hashes: the targeting key, else ``session_id``, else nothing (and a draw decides)."""
     if key:
         return key
-    session = attributes.get(SESSION_ID)
-    return None if session is None else canonical_text(session) or None
+    return hashable_text(attributes.get(SESSION_ID)) or None
 
 
 class HashCondition:
@@ -78,22 +77,19 @@ def compile_rollout(rollout: Rollout, flag: str, surroundings: Surroundings) -> 
 
 def compile_split(
     split: Split, flag: str, surroundings: Surroundings, outcomes: Mapping[str, T]
-) -> Callable[[str, Attributes], T] | None:
-    """A split as a function that chooses an outcome; ``None`` for one that makes no sense.
+) -> Callable[[str, Attributes], T]:
+    """A split as a function that chooses an outcome.
 
     Args:
-        split: The weighted variants.
+        split: The weighted variants, of which one at least has a weight.
         flag: The flag's key, which salts the hash unless the split has a salt of its own.
         surroundings: What well-known attributes fall back to.
         outcomes: What each variant comes to, by name.
     """
-    weights = [max(weighted.weight, 0) for weighted in split.variants]
-    total = sum(weights)
-    if total == 0 or any(weighted.variant not in outcomes for weighted in split.variants):
-        return None
     identify = _identity_of(split, surroundings)
     served = [outcomes[weighted.variant] for weighted in split.variants]
-    reach = list(accumulate(weights))
+    reach = list(accumulate(max(weighted.weight, 0) for weighted in split.variants))
+    total = reach[-1]
     salt = split.salt or flag
 
     def choose(key: str, attributes: Attributes) -> T:

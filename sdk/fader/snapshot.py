@@ -10,62 +10,63 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from fader.compiler import CompiledFlag, CompiledPrerequisite, compile_flag
-from fader.constraints import Surroundings
+from fader.compiler import NEVER_HELD, CompiledFlag, CompiledPrerequisite, compile_flag
+from fader.constraints import CompiledSegments, Condition, Surroundings
 from fader.context import parts
 from fader.counters import UsageCounters
 from fader.evaluation import ErrorCode, EvaluationDetails, Reason
-from fader.functions import Outcome
+from fader.functions import Enabled, Outcome, Plan, write_decide, write_enabled
 from fader.model import Change, Flag, Prerequisite, Snapshot
 from fader.revisions import affected_flags
 
 T = TypeVar("T")
-
-
-class _Enabled(dict[str, Callable[[Any], bool]]):
-    """Each flag's fastest answer. A flag is compiled when it is first asked for."""
-
-    def __init__(self, compiled: "_Compiled") -> None:
-        self._compiled = compiled
-
-    def __missing__(self, key: str) -> Callable[[Any], bool]:
-        enabled = self._compiled[key].enabled
-        self[key] = enabled
-        return enabled
+R = TypeVar("R")
 
 
 class _Compiled(dict[str, CompiledFlag]):
-    """The flags that have been asked for, compiled. Two threads may compile the same flag, to the same
-    effect."""
+    """Flags, each compiled when it is first asked for. Two threads may compile the same flag, to the same effect."""
 
     def __init__(self, snapshot: Snapshot, surroundings: Surroundings, counters: UsageCounters) -> None:
-        self._snapshot = snapshot
-        self._surroundings = surroundings
+        self.surroundings = surroundings
+        self.segments = CompiledSegments(snapshot.segments, surroundings)
+        self.decide = _Written(self, write_decide)
+        self._flags = snapshot.flags
         self._counters = counters
 
     def __missing__(self, key: str) -> CompiledFlag:
-        flags = self._snapshot.flags
-        if key not in flags:
+        if key not in self._flags:
             raise KeyError(key)
-        ordered, has_loop = _prerequisites_first(key, flags)
+        ordered, has_loop = _prerequisites_first(key, self._flags)
         for each in ordered:
             if each not in self:
-                self[each] = self._compile(flags[each], has_loop and _depends_on_itself(each, flags))
+                self[each] = self._compile(self._flags[each], has_loop and _depends_on_itself(each, self._flags))
         return self[key]
 
-    def _compile(self, flag: Flag, looped: bool) -> CompiledFlag:
+    def _compile(self, flag: Flag, is_looped: bool) -> CompiledFlag:
         return compile_flag(
             flag,
-            segments=self._snapshot.segments,
-            prerequisites=[self._prerequisite(wanted, looped) for wanted in flag.prerequisites],
-            surroundings=self._surroundings,
+            segments=self.segments,
+            # A flag that needs itself, by whatever way, can never be had: the server refuses such a write.
+            prerequisites=[NEVER_HELD if is_looped else self._prerequisite(wanted) for wanted in flag.prerequisites],
+            surroundings=self.surroundings,
             counter=lambda variant: self._counters.of(flag.key, variant),
         )
 
-    def _prerequisite(self, wanted: Prerequisite, looped: bool) -> CompiledPrerequisite:
-        # A flag that needs itself, by whatever way, can never be had: the server refuses such a write.
-        other = None if looped or wanted.flag not in self._snapshot.flags else self[wanted.flag]
-        return CompiledPrerequisite(None if other is None else other.decide, wanted.enabled, frozenset(wanted.variants))
+    def _prerequisite(self, wanted: Prerequisite) -> CompiledPrerequisite:
+        decide = self.decide[wanted.flag] if wanted.flag in self._flags else None
+        return CompiledPrerequisite(decide, wanted.enabled, frozenset(wanted.variants))
+
+
+class _Written(dict[str, Callable[..., R]]):
+    """A function of each flag, written when it is first asked for: many flags are only ever asked in one way."""
+
+    def __init__(self, compiled: _Compiled, write: Callable[[Plan], Callable[..., R]]) -> None:
+        self._compiled = compiled
+        self._write = write
+
+    def __missing__(self, key: str) -> Callable[..., R]:
+        function = self[key] = self._write(self._compiled[key].plan)
+        return function
 
 
 class FlagSet:
@@ -77,21 +78,25 @@ class FlagSet:
         counters: Where to count; each set has its own unless told otherwise.
     """
 
-    __slots__ = ("_compiled", "_surroundings", "counters", "enabled", "snapshot")
+    __slots__ = ("_compiled", "_decide", "counters", "enabled", "snapshot")
 
     def __init__(self, snapshot: Snapshot, *, app: str = "", counters: UsageCounters | None = None) -> None:
         self.snapshot = snapshot
         self.counters = UsageCounters() if counters is None else counters
-        self._surroundings = Surroundings(app=app, environment=snapshot.environment)
-        self._compiled = _Compiled(snapshot, self._surroundings, self.counters)
-        self.enabled: Mapping[str, Callable[[Any], bool]] = _Enabled(self._compiled)
-        """Flag key to a function of the context that says whether it is on, and counts. Raises ``KeyError``.
-        Flag key to a function of the context that says whether it is on, and counts. Raises ``KeyError``."""
+        self._compiled = _Compiled(snapshot, Surroundings(app=app, environment=snapshot.environment), self.counters)
+        self._decide = self._compiled.decide
+        self.enabled: Mapping[str, Enabled] = _Written(self._compiled, write_enabled)
+        """Flag key to a function of the context that says whether it is on, and counts. Raises ``KeyError``."""
 
     @property
     def surroundings(self) -> Surroundings:
         """What well-known attributes fall back to."""
-        return self._surroundings
+        return self._compiled.surroundings
+
+    @property
+    def segments(self) -> Mapping[str, Condition]:
+        """Segment's name to a condition that says whether a context belongs to it. An unknown one has no members."""
+        return self._compiled.segments
 
     def compiled(self, key: str) -> CompiledFlag:
         """A flag, compiled.
@@ -142,29 +147,32 @@ class FlagSet:
             KeyError: if there is none of this key.
             TypeError: if the context is none.
         """
-        return self._compiled[key].decide(*parts(context))
+        return self._decide[key](*parts(context))
 
     def apply_change(self, change: Change, affected: frozenset[str] | None = None) -> "FlagSet":
         """The flags after a change. This set stays as it is.
 
         Args:
             change: What has become different.
-            affected: The flags whose evaluation may differ, if somebody has found them out already. What else
-            has
-                been compiled is taken over.
+            affected: The flags whose evaluation may differ, if somebody has found them out already. Of all others
+                what has been compiled is taken over.
         """
         flags, segments = dict(self.snapshot.flags), dict(self.snapshot.segments)
         _merge(flags, change.flags)
         _merge(segments, change.segments)
         snapshot = replace(self.snapshot, epoch=change.epoch, revision=change.revision, flags=flags, segments=segments)
-        changed = FlagSet(snapshot, app=self._surroundings.app, counters=self.counters)
+        changed = FlagSet(snapshot, app=self.surroundings.app, counters=self.counters)
         if affected is None:
             affected = affected_flags(self.snapshot, snapshot)
-        # list() of a view is one step for the interpreter: other threads may compile flags meanwhile.
-        for key, compiled in list(self._compiled.items()):
-            if key not in affected:
-                changed._compiled[key] = compiled
+        changed._compiled.segments.take_over(self._compiled.segments)
+        _take_over(self._compiled, changed._compiled, affected)
+        _take_over(self._decide, changed._decide, affected)
         return changed
+
+
+def _take_over(old: dict[str, T], new: dict[str, T], affected: frozenset[str]) -> None:
+    # list() of a view is one step for the interpreter: other threads may compile flags meanwhile.
+    new.update((key, made) for key, made in list(old.items()) if key not in affected)
 
 
 def _merge(held: dict[str, T], news: Mapping[str, T | None]) -> None:

@@ -9,9 +9,8 @@ from fader.context import canonical_text
 from fader.model import Scalar
 
 Test: TypeAlias = Callable[[Any], bool]
-"""Asks one value of a context: a text, number, boolean or time, never ``None`` and never a list. A value of
-the wrong
-kind gives false; exceptions are the caller's to catch, and mean false too."""
+"""Asks one value of a context: a text, number, boolean or time, never ``None`` and never a list. A value of the wrong
+kind gives false. Of a ``str`` it never raises; of other objects it may, and the caller takes that for false."""
 
 
 class WrittenTest(Struct, frozen=True):
@@ -42,11 +41,13 @@ class Operator(Struct, frozen=True, kw_only=True):
     Args:
         name: As constraints have it.
         meaning: What it asks, in a few words, for people.
-        parse: Reads one value of a rule, given as its canonical text; raises ``ValueError`` saying how to
-        mend it. build: Makes the test of all values that could be read, given whether to ignore case. fewest:
-        How many values a constraint needs. most: How many values a constraint may have; ``None`` for any
-        number. negated: Whether the answer is that of the opposite question, a missing attribute included
-        (``not_in``). folds_case: Whether ``case_insensitive`` makes a difference.
+        parse: Reads one value of a rule, given as its canonical text; raises ``ValueError`` saying how to mend it.
+        build: Makes the test of all values that could be read, given whether to ignore case.
+        fewest: How many values a constraint needs.
+        most: How many values a constraint may have; ``None`` for any number.
+        negated: Whether the answer is that of the opposite question, a missing attribute included (``not_in``).
+        folds_case: Whether ``case_insensitive`` makes a difference.
+        takes_text: Whether values of a context are asked by their canonical text.
     """
 
     name: str
@@ -66,8 +67,7 @@ class Operator(Struct, frozen=True, kw_only=True):
             values: As they stand in the constraint.
 
         Returns:
-            For each fault the value's position, ``None`` for their number, and a sentence that says how to
-            mend it.
+            For each fault the value's position, ``None`` for their number, and a sentence that says how to mend it.
         """
         faults: list[tuple[int | None, str]] = []
         if len(values) < self.fewest:

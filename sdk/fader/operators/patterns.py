@@ -1,5 +1,4 @@
-"""The operator ``matches``: regular expressions of RE2, whose time is linear in the text whatever the pattern
-is."""
+"""The operator ``matches``: regular expressions of RE2, whose time is linear in the text whatever the pattern is."""
 
 from collections.abc import Sequence
 from typing import Any, Final

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from fader.operators.operator import Operator, Test
 
-# The shape is checked here because `fromisoformat` takes much more than RFC 3339: weeks, dates alone, no
-# zone.
+# The shape is checked here because `fromisoformat` takes much more than RFC 3339: weeks, dates alone, no zone.
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )

@@ -11,8 +11,7 @@ Precedence: TypeAlias = tuple[int, int, int, bool, tuple[tuple[int, int, str], .
 """Compares as section 11 of the specification says; build metadata is no part of it."""
 
 REMEMBERED: Final = 1024
-"""Versions whose comparison a constraint remembers: an application sees few different ones, again and again.
-Versions whose comparison a constraint remembers: an application sees few different ones, again and again."""
+"""Versions whose comparison a constraint remembers: an application sees few different ones, again and again."""
 
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIER: Final = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"

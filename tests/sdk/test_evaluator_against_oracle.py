@@ -1,7 +1,7 @@
 """The evaluator, held against the oracle with random flags, segments and contexts.
 
 Where evaluation draws at random the oracle knows every outcome, and the evaluator's must be one of them. The runs are
-the same each time; ``FADER_EXAMPLES=20`` makes them twenty times as many, and different each time.
+the same each time; ``ORACLE_EXAMPLES=20`` makes them twenty times as many, and different each time.
 """
 
 import os
@@ -32,7 +32,7 @@ from flag_strategies import (
 from oracle import Oracle, Outcome, holds, murmur3
 
 ENVIRONMENT, APP = "free", "pro"
-TIMES_AS_MANY = int(os.environ.get("FADER_EXAMPLES", "1"))
+TIMES_AS_MANY = int(os.environ.get("ORACLE_EXAMPLES", "1"))
 
 
 def examples(count: int) -> settings:

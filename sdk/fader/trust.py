@@ -8,10 +8,13 @@ parent has read.
 import contextlib
 import ssl
 import urllib.request
+from typing import Final
 from urllib.parse import urlsplit
 
 from fader.config import Settings
 from fader.tls import client_context
+
+_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Trust:
@@ -31,6 +34,7 @@ class Trust:
     def proxy(self) -> str | None:
         """The URL of the proxy that the environment names for this server (``HTTPS_PROXY``, ``NO_PROXY``, …).
 
+        A server on this same machine is never asked for by way of another.
         Only the environment is asked: what macOS keeps in its system settings cannot be read safely after a fork.
 
         Raises:
@@ -38,7 +42,7 @@ class Trust:
         """
         parts = urlsplit(self._settings.url)
         proxy = urllib.request.getproxies_environment().get(parts.scheme)
-        if not proxy or urllib.request.proxy_bypass_environment(parts.netloc):  # type: ignore[attr-defined]
+        if not proxy or parts.hostname in _HERE or urllib.request.proxy_bypass_environment(parts.netloc):  # type: ignore[attr-defined]
             return None
         if "://" not in proxy:
             proxy = f"http://{proxy}"

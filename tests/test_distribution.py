@@ -42,7 +42,7 @@ def test_a_running_client_imports_nothing_beyond_them() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     loaded = set(json.loads(ran.stdout))
     assert "fader" in loaded
-    # Finders of editable installs are not part of what users get; and msgspec takes typing_extensions where it is there.
+    # Finders of editable installs are not part of what users get; msgspec takes typing_extensions where it is.
     ours = {name for name in loaded - {"typing_extensions"} if not name.startswith(("_editable", "__editable"))}
     assert ours == SDK_DEPENDENCIES | {"fader"}
 

@@ -1,30 +1,22 @@
 """The client: what applications call. Evaluation is here and costs nothing; everything else happens elsewhere."""
 
 import os
-import threading
-import time
-import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, overload
+from typing import Any, Final, Self, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from fader import forking
 from fader.answers import answer, broken, fits
-from fader.config import Settings, Timing, settings
+from fader.config import Timing, settings
 from fader.context import EvaluationContext
-from fader.counters import UsageCounters
 from fader.evaluation import ErrorCode, EvaluationDetails
-from fader.holder import FlagHolder, Listener
+from fader.holder import Listener
 from fader.overrides import Layer, Override
+from fader.runtime import Runtime
 from fader.snapshot import FlagSet
-from fader.status import Journal, State, Status, logger
-
-if TYPE_CHECKING:
-    from fader.session import Session
-    from fader.trust import Trust
+from fader.status import Status
 
 T = TypeVar("T")
 
@@ -75,27 +67,11 @@ class Client:
     """
 
     # Slots, and plain dictionaries in `_fast`: what the interpreter reads fastest.
-    __slots__ = (
-        "__weakref__",
-        "_closed",
-        "_fast",
-        "_flags",
-        "_holder",
-        "_journal",
-        "_life",
-        "_pid",
-        "_session",
-        "_settings",
-        "_started",
-        "_timing",
-        "_usage",
-    )
+    __slots__ = ("__weakref__", "_fast", "_flags", "_runtime")
     _fast: "Fast"
     """What ``is_enabled`` looks a key up in: the flags that it has been asked for since these flags are in force."""
     _flags: "tuple[FlagSet, Fast]"
     """The flags in force, and the dictionary that belongs to them and to no others."""
-    _session: "Session | None"
-    _settings: Settings | None
 
     def __init__(
         self,
@@ -122,22 +98,8 @@ class Client:
             offline=offline,
             ca_file=ca_file,
         )
-        self._prepare(_timing or Timing())
-        self._start(told)
-
-    def _prepare(self, timing: Timing) -> None:
-        """All of a client that needs no settings and starts nothing."""
-        self._timing = timing
-        self._settings = None
-        self._session = None
-        self._started = False
-        self._closed = False
-        self._pid = os.getpid()
-        self._life = threading.RLock()
-        self._usage = UsageCounters()
-        self._journal = Journal("the flag server")
-        self._holder = FlagHolder(self._publish, self._usage)
-        forking.register(self)
+        self._runtime = Runtime(self._publish, _timing or Timing())
+        self._runtime.start(told)
 
     # --- evaluation -------------------------------------------------------------------------------------------
 
@@ -214,14 +176,14 @@ class Client:
         except Exception as error:  # noqa: BLE001 (never raises, whatever it is given)
             found = broken(self._flags[0], key, default, error)
         if found.cause:
-            self._journal.complain(found.cause, found.details.error_message or "")
+            self._runtime.journal.complain(found.cause, found.details.error_message or "")
         return found.details
 
     def _flags_with(self, key: Any) -> "tuple[FlagSet, Fast]":
         """The flags in force. If ``key`` is not among them, the client may have to be started first."""
-        self._notice_fork()
+        self._runtime.notice_fork()
         if not isinstance(key, str) or key not in self._flags[0].snapshot.flags:
-            self._ensure_started()
+            self._runtime.ensure_started()
         return self._flags
 
     def _publish(self, flags: FlagSet) -> None:
@@ -241,45 +203,22 @@ class Client:
             Whether the flags are the server's present ones. If not, evaluation answers from what is known. Without
             a network to wait for (offline, in tests, closed) it returns at once, with whether there are any flags.
         """
-        self._ensure_started()
-        deadline = time.monotonic() + timeout
-        while not self.ready:
-            if self._holder.isolated:
-                return True
-            if self._session is None and (self._started or self._closed):
-                return self._holder.snapshot is not None
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(left, _GLANCE))
-        return True
+        return self._runtime.wait_until_ready(timeout)
 
     @property
     def ready(self) -> bool:
         """Whether the server has sent or confirmed the flags since this process began."""
-        session = self._session
-        return session is not None and session.confirmed
+        return self._runtime.ready
 
     @property
     def revision(self) -> int | None:
         """The revision that is evaluated with, or ``None`` without flags."""
-        return self._holder.revision
+        return self._runtime.holder.revision
 
     @property
     def status(self) -> Status:
         """How far the answers can be trusted to be the present ones, and why not further."""
-        snapshot, journal = self._holder.snapshot, self._journal
-        if snapshot is None:
-            state = State.OFFLINE
-        else:
-            state = State.READY if self.ready and journal.transport is not None else State.STALE
-        return Status(
-            state=state,
-            revision=None if snapshot is None else snapshot.revision,
-            environment=None if snapshot is None else snapshot.environment,
-            transport=journal.transport,
-            last_error=journal.last_error,
-        )
+        return self._runtime.status
 
     def on_change(self, callback: Listener) -> Callable[[], None]:
         """Be told when flags change.
@@ -291,8 +230,8 @@ class Client:
         Returns:
             A function that ends it.
         """
-        self._ensure_started()
-        return self._holder.listen(callback)
+        self._runtime.ensure_started()
+        return self._runtime.holder.listen(callback)
 
     def override(self, key: str | Mapping[str, Any], value: Any = True) -> Override:
         """Give flags other values for a while, for everybody in this process. Meant for tests.
@@ -313,7 +252,7 @@ class Client:
         False
         """
         wanted = dict(key) if isinstance(key, Mapping) else {key: value}
-        return Override(self._holder, Layer(wanted=wanted))
+        return Override(self._runtime.holder, Layer(wanted=wanted))
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -322,9 +261,7 @@ class Client:
 
         It may be called more than once, and happens by itself when the interpreter exits.
         """
-        session = self._begin_to_close()
-        if session is not None:
-            session.ended()
+        self._runtime.close()
 
     def __enter__(self) -> Self:
         return self
@@ -338,81 +275,6 @@ class Client:
         status = self.status
         return f"<{type(self).__name__} {status.state} at revision {status.revision}>"
 
-    def after_fork(self) -> Callable[[], None] | None:
-        """In a forked child: leave everything of the parent's alone, and prepare to start again. Happens by itself.
-
-        Returns:
-            What starts again, if there is anything to start.
-        """
-        if self._pid == os.getpid():
-            return None
-        self._pid = os.getpid()
-        # Threads that do not exist here may have held the locks in the moment of the fork.
-        self._life = threading.RLock()
-        self._holder.renew_lock()
-        self._journal.ended()
-        session, told = self._session, self._settings
-        if session is None or told is None:
-            return None
-        session.abandon()
-        self._session = self._new_session(told, session.trust)
-        return self._session.start
-
-    def _start(self, told: Settings) -> None:
-        # If another thread is at it this one has its answer from what there is; waiting is not for evaluation.
-        if not self._life.acquire(blocking=False):
-            return
-        try:
-            if not self._started and not self._closed:
-                self._begin(told)
-                self._started = True
-        finally:
-            self._life.release()
-
-    def _begin(self, told: Settings) -> None:
-        # All that a running client needs is imported here: on the application's thread, but not with ``fader``.
-        from fader.session import load_copy
-
-        self._settings = told
-        self._journal = Journal(told.url)
-        if told.app:
-            self._holder.use_app(told.app)
-        for problem in told.problems:
-            logger.warning("%s", problem)
-        load_copy(told, self._holder, self._journal)
-        if not told.offline:
-            forking.prepare_host()
-            self._session = self._new_session(told)
-            self._session.start()
-
-    def _new_session(self, told: Settings, trust: "Trust | None" = None) -> "Session":
-        from fader.session import Session
-
-        session = Session(told, self._timing, self._holder, self._usage, self._journal, trust)
-        _running.add(self)
-        return session
-
-    def _begin_to_close(self) -> "Session | None":
-        with self._life:
-            self._closed = True
-            session, self._session = self._session, None
-        if session is None:
-            return None
-        if session.pid != os.getpid():
-            session.abandon()  # a fork that ran no hooks; the connection is the parent's
-            return None
-        session.stop()
-        return session
-
-    def _notice_fork(self) -> None:
-        """A fork that ran no hooks is noticed by the next question that is not answered by the shortest way."""
-        if self._pid != os.getpid() and (start := self.after_fork()) is not None:
-            start()
-
-    def _ensure_started(self) -> None:
-        """Only the default client is not started when it is made."""
-        self._notice_fork()
-
 
 class DefaultClient(Client):
     """A client that is told everything by the environment, and starts when it is first used."""
@@ -420,26 +282,8 @@ class DefaultClient(Client):
     __slots__ = ()
 
     def __init__(self) -> None:
-        self._prepare(Timing())
+        self._runtime = Runtime(self._publish, Timing(), settings)
 
-    def _ensure_started(self) -> None:
-        super()._ensure_started()
-        if not self._started and not self._holder.isolated:
-            self._start(settings())
-
-
-_running: "weakref.WeakSet[Client]" = weakref.WeakSet()
-
-
-def _close_all() -> None:
-    # First tell all, then wait for all, so that the time limit is that of one.
-    sessions = [client._begin_to_close() for client in list(_running)]  # noqa: SLF001 (of this module)
-    for session in sessions:
-        if session is not None:
-            session.ended()
-
-
-forking.register_ending(_close_all)
 
 flags: Final[Client] = DefaultClient()
 """The default client. It is told everything by the environment (``FADER_URL``, ``FADER_SDK_KEY``, …: see ``Client``),

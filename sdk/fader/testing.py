@@ -15,6 +15,7 @@ from fader.client import flags as default_client
 from fader.config import Timing
 from fader.model import Change
 from fader.overrides import NOTHING, Layer, Override, flag_serving
+from fader.runtime import Runtime
 
 __all__ = ["InMemoryClient", "isolated"]
 
@@ -43,12 +44,11 @@ class InMemoryClient(Client):
     __slots__ = ()
 
     def __init__(self, flags: Mapping[str, Any] | None = None, *, app: str = "") -> None:
-        self._prepare(Timing())
-        self._started = True
-        self._holder.use_app(app)
-        self._holder.receive(replace(NOTHING, epoch="memory"))
+        self._runtime = Runtime(self._publish, Timing())
+        self._runtime.journal.transport = "memory"
+        self._runtime.holder.use_app(app)
+        self._runtime.holder.receive(replace(NOTHING, epoch="memory"))
         self.set(flags or {})
-        self._journal.transport = "memory"
 
     @property
     def ready(self) -> bool:
@@ -64,8 +64,8 @@ class InMemoryClient(Client):
         """
         wanted = key if isinstance(key, Mapping) else {key: value}
         news = {key: None if value is None else flag_serving(key, value) for key, value in wanted.items()}
-        revision = self._holder.revision or 0
-        self._holder.receive(Change(epoch="memory", since=revision, revision=revision + 1, flags=news))
+        revision = self._runtime.holder.revision or 0
+        self._runtime.holder.receive(Change(epoch="memory", since=revision, revision=revision + 1, flags=news))
 
 
 def isolated(flags: Mapping[str, Any] | None = None, /, *, client: Client = default_client) -> Override:
@@ -83,4 +83,4 @@ def isolated(flags: Mapping[str, Any] | None = None, /, *, client: Client = defa
     ...     flags.is_enabled("new-checkout"), flags.is_enabled("other")
     (True, False)
     """
-    return Override(client._holder, Layer(wanted=dict(flags or {}), opaque=True))  # noqa: SLF001
+    return Override(client._runtime.holder, Layer(wanted=dict(flags or {}), opaque=True))  # noqa: SLF001

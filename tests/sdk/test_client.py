@@ -252,7 +252,7 @@ def test_made_up_keys_fill_neither_the_log_nor_the_memory(caplog: pytest.LogCapt
         client.is_enabled(f"made-up-{number}")
         client.is_enabled("\ud800" * number)
     assert len(caplog.records) <= 60
-    unknown = client._usage.unknown()
+    unknown = client._runtime.counters.unknown()
     assert len(unknown) <= 1_002
     assert sum(unknown.values()) == 6_000
     assert not any("@" in key for key in unknown)

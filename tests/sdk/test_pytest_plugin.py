@@ -41,7 +41,7 @@ class TestClass:
         assert not flags.is_enabled("of-class")
 
 def test_nobody_was_asked():
-    assert flags._session is None
+    assert flags._runtime._session is None
 """
 
 WITHOUT = """

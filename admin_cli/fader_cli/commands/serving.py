@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import textwrap
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ import msgspec
 import platformdirs
 from msgspec import Struct
 from rich.markup import escape
-from rich.padding import Padding
 
 from fader_cli import config
 from fader_cli.config import Config, Profile
@@ -138,13 +138,17 @@ def _welcome(url: str, kept: _Secrets, database: Path) -> None:
         out.print(f"    export {name}={value}", soft_wrap=True)
     out.print("\n  Try:")
     commands = "fader create new-checkout\nfader on new-checkout --at 10%\nfader explain new-checkout --user ada"
-    out.print(Padding(commands, (0, 4)))
+    out.print(_indented(commands), soft_wrap=True)
     known = config.load()
     if known.current != _PROFILE:
         out.print(
             f"\n  [hint]The command line is signed in elsewhere: `fader profile use {_PROFILE}` brings it here.[/]"
         )
     out.print()
+
+
+def _indented(lines: str) -> str:
+    return textwrap.indent(lines, "    ")
 
 
 COMMANDS: Final = (serve,)

@@ -11,7 +11,7 @@ import urllib3
 
 from fader._version import __version__
 from fader.sse import EventParser
-from fader_cli.errors import CliError
+from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 
 TIMEOUT: Final = 15.0
@@ -43,6 +43,13 @@ def path_of(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
+class _Page(msgspec.Struct):
+    """A part of a list."""
+
+    items: list[Any]
+    next_cursor: str | None
+
+
 class Api:
     """A server's admin API.
 
@@ -52,11 +59,13 @@ class Api:
         timeout: Seconds that an answer may take.
 
     Raises:
-        CliError: if that cannot be a token.
+        CliError: if that cannot be an address, or a token.
     """
 
     def __init__(self, url: str, token: str, timeout: float = TIMEOUT) -> None:
         self.url = url.rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise usage_error(f"{url!r} is not an address", "write it like https://flags.example.org")
         if not _IN_HEADER.fullmatch(token):
             raise CliError(
                 "this admin token holds characters that no token has",
@@ -99,9 +108,12 @@ class Api:
         cursor = None
         while True:
             wanted = 500 if most is None else min(500, most - len(items))
-            page = self.get(path, **query, limit=wanted, cursor=cursor)
-            items += page["items"]
-            cursor = page["next_cursor"]
+            try:
+                page = msgspec.convert(self.get(path, **query, limit=wanted, cursor=cursor), _Page)
+            except msgspec.ValidationError:
+                raise self._stranger() from None
+            items += page.items
+            cursor = page.next_cursor
             if cursor is None or (most is not None and len(items) >= most):
                 return items
 
@@ -146,14 +158,12 @@ class Api:
             raise self._unreachable(error) from None
         if answer.status >= 300:
             self._raise(answer.status, answer.data)
-        if not answer.data:
+        if answer.status == 204:
             return None
         try:
-            return msgspec.json.decode(answer.data)
-        except msgspec.DecodeError:
-            raise CliError(
-                f"what answers at {self.url} is not a Fader server", "check --url", ExitCode.UNREACHABLE
-            ) from None
+            return msgspec.json.decode(answer.data, type=dict[str, Any])
+        except msgspec.DecodeError:  # of which ValidationError is one
+            raise self._stranger() from None
 
     def _url(self, path: str, query: Mapping[str, Any]) -> str:
         given = {
@@ -162,6 +172,9 @@ class Api:
             if value is not None
         }
         return f"{self.url}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+
+    def _stranger(self) -> CliError:
+        return CliError(f"what answers at {self.url} is not a Fader server", "check --url", ExitCode.UNREACHABLE)
 
     def _unreachable(self, error: Exception) -> CliError:
         reason = str(getattr(error, "reason", None) or error)

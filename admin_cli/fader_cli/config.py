@@ -54,7 +54,9 @@ def load() -> Config:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
     except FileNotFoundError:
         return Config()
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}", "set FADER_CONFIG_DIR to a folder of yours") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise CliError(f"cannot read {path}: {error}", "mend the file or remove it, then `fader login` again") from None
 
 

@@ -1,5 +1,6 @@
 """The program: all commands, and the one place where errors become words and exit codes."""
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone, which is fine (`fader list | head`); nothing more can be written.
-        sys.stdout = None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001 (the last net: nobody is shown a traceback)
         return _complain(_unforeseen(error), given)

@@ -21,10 +21,16 @@ _UNFOLDED: Final = 10_000
 THEME: Final = Theme({"on": "bold green", "off": "bold red", "quiet": "dim", "key": "bold", "hint": "yellow"})
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to ``program.main``; Rich itself would end with 1, as if something had failed."""
+        raise BrokenPipeError
+
+
 def console(file: TextIO) -> Console:
     """Where text for people goes. Into a file or a pipe a line stays one line, for ``grep`` to find."""
     folds = file.isatty() or "COLUMNS" in os.environ
-    return Console(file=file, theme=THEME, highlight=False, width=None if folds else _UNFOLDED)
+    return _Console(file=file, theme=THEME, highlight=False, width=None if folds else _UNFOLDED)
 
 
 class Session:

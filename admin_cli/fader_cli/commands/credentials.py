@@ -121,7 +121,10 @@ def create_token(
     environments: tuple[str, ...],
     expires: datetime | None,
 ) -> None:
-    """Make a token: viewers read, editors change flags, admins do everything."""
+    """Make a token.
+
+    Viewers read, editors change flags, admins do everything.
+    """
     body = _body(name, expires) | {"role": role, "projects": projects, "environments": environments}
     made = session.api.post("/tokens", body)
     session.emit(made, lambda: _show_secret(session, f"{role} token", made))

@@ -224,8 +224,8 @@ def _play(session: Session, api: Api, flags: Client, speed: float, *, live: bool
     finally:
         shop.close()
     session.out.print(
-        "\n  That was a real server, a real SDK and one flag: up in steps, the same users each\n"
-        "  time, and down at once. Your own: [key]fader serve[/], then [key]fader create new-checkout[/]"
+        "\n  That was a real server, a real SDK and one flag: up in steps that keep whoever\n"
+        "  had it, and down at once. Your own: [key]fader serve[/], then [key]fader create NAME[/]"
     )
 
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from fader_cli.api import path_of
 from fader_cli.groups import Commands
-from fader_cli.options import reason_option, with_session, yes_option
+from fader_cli.options import complete_environments, reason_option, with_session, yes_option
 from fader_cli.render import ago, in_order, table
 from fader_cli.session import Session
 
@@ -50,7 +50,7 @@ def create(session: Session, name: str, reason: str) -> None:
 
 
 @env.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_environments)
 @reason_option
 @yes_option
 @with_session()

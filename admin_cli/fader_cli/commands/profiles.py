@@ -10,10 +10,10 @@ from rich.markup import escape
 from fader_cli import config
 from fader_cli.api import Api
 from fader_cli.config import Config, Profile
-from fader_cli.errors import CliError, usage_error
+from fader_cli.errors import CliError
 from fader_cli.exits import ExitCode
 from fader_cli.groups import Commands
-from fader_cli.options import with_session
+from fader_cli.options import complete_profiles, with_session
 from fader_cli.render import table
 from fader_cli.session import Session
 
@@ -28,8 +28,6 @@ from fader_cli.session import Session
 def login(url: str, name: str, given: str | None, project: str, environment: str, as_json: bool) -> None:
     """Remember a server and a token. The token is asked for, or read from standard input in a pipeline."""
     session = Session(as_json=as_json)
-    if not url.startswith(("http://", "https://")):
-        raise usage_error(f"{url!r} is not an address", "write it like https://flags.example.org")
     token = given
     if token is None:
         token = click.prompt("Admin token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
@@ -47,7 +45,7 @@ def login(url: str, name: str, given: str | None, project: str, environment: str
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_profiles)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON document instead of text for people.")
 def logout(name: str | None, as_json: bool) -> None:
     """Forget a profile (the current one unless named). The token itself stays good: `fader token revoke` ends it."""
@@ -99,7 +97,7 @@ def list_profiles(as_json: bool) -> None:
 
 
 @profile.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_profiles)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON document instead of text for people.")
 def use_profile(name: str, as_json: bool) -> None:
     """Use a profile from now on."""

@@ -13,7 +13,7 @@ from fader_cli.conditions import ConditionError, parse_condition
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 from fader_cli.groups import Commands
-from fader_cli.options import PERCENTAGE, dry_run_option, flag_argument, reason_option, with_session
+from fader_cli.options import PERCENTAGE, complete_segments, dry_run_option, flag_argument, reason_option, with_session
 from fader_cli.render import show_rules
 from fader_cli.sentences import rules_of
 from fader_cli.session import Session
@@ -63,7 +63,14 @@ def _rule_options(command: Any) -> Any:
                 metavar="CONDITION",
                 help="Such as 'country in DE, AT' or 'not plan is free'; all given must hold.",
             ),
-            click.option("--segment", "segments", multiple=True, metavar="NAME", help="Members only; all given."),
+            click.option(
+                "--segment",
+                "segments",
+                multiple=True,
+                metavar="NAME",
+                shell_complete=complete_segments,
+                help="Members only; all given.",
+            ),
             click.option("--rollout", type=PERCENTAGE, metavar="PERCENT", help="The share that is let in."),
             click.option("--by", metavar="ATTRIBUTE", help="What is hashed: default, random, or an attribute."),
             click.option("--salt", metavar="TEXT", help="Same salt, same users."),

@@ -1,5 +1,6 @@
 """Reusable sets of contexts: ``segment list|show|create|edit|delete``."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -10,6 +11,7 @@ from fader.model import Constraint
 from fader_cli.api import path_of
 from fader_cli.commands.rules import Condition
 from fader_cli.conditions import format_condition
+from fader_cli.errors import usage_error
 from fader_cli.groups import Commands
 from fader_cli.options import complete_segments, dry_run_option, reason_option, with_session, yes_option
 from fader_cli.render import table
@@ -36,12 +38,15 @@ def _path(session: Session, *more: str) -> str:
 def _read_keys(keys: tuple[str, ...], file: str | None) -> list[str]:
     found = dict.fromkeys(keys)
     if file is not None:
-        with click.open_file(file, encoding="utf-8") as lines:
-            found |= dict.fromkeys(line.strip() for line in lines if line.strip())
+        try:
+            with click.open_file(file, encoding="utf-8") as lines:
+                found |= dict.fromkeys(line.strip() for line in lines if line.strip())
+        except UnicodeDecodeError:
+            raise usage_error(f"{Path(file).name} is not a text file", "ids go a line each, in UTF-8") from None
     return list(found)
 
 
-def _show(session: Session, segment: dict[str, Any]) -> None:
+def _show(session: Session, segment: dict[str, Any], *, dry_run: bool = False) -> None:
     out = session.out
     out.print(f"[key]{escape(segment['key'])}[/] [quiet]{escape(segment['description'])}[/]")
     for constraint in msgspec.convert(segment["constraints"], tuple[Constraint, ...]):
@@ -54,6 +59,8 @@ def _show(session: Session, segment: dict[str, Any]) -> None:
         out.print("  [quiet]nobody yet[/]")
     used = ", ".join(segment["used_by"]) or "no flag"
     out.print(f"  [quiet]used by {escape(used)}[/]")
+    if dry_run:
+        out.print("[quiet]nothing is changed yet[/]")
 
 
 @click.group(cls=Commands)
@@ -119,7 +126,7 @@ def create(
         "reason": reason,
     }
     made = session.api.post(_path(session), body, dry_run=dry_run or None)
-    session.emit(made, lambda: _show(session, made))
+    session.emit(made, lambda: _show(session, made, dry_run=dry_run))
 
 
 @segment.command()
@@ -156,7 +163,7 @@ def edit(
         "reason": reason,
     }
     changed = session.api.put(_path(session, name), body, dry_run=dry_run or None)
-    session.emit(changed, lambda: _show(session, changed))
+    session.emit(changed, lambda: _show(session, changed, dry_run=dry_run))
 
 
 @segment.command()

@@ -4,11 +4,14 @@ import json
 from typing import Any, Final
 
 import click
+from rich.markup import escape
 
 from fader_cli.api import path_of
-from fader_cli.errors import usage_error
+from fader_cli.errors import CliError, usage_error
+from fader_cli.exits import ExitCode
 from fader_cli.groups import Commands
 from fader_cli.options import dry_run_option, flag_argument, reason_option, with_session
+from fader_cli.render import table
 from fader_cli.session import Session
 
 
@@ -45,23 +48,25 @@ def _path(session: Session, flag: str) -> str:
 
 def _change(session: Session, flag: str, body: dict[str, Any], *, dry_run: bool) -> None:
     changed = session.api.patch(_path(session, flag), body, dry_run=dry_run or None)
-    session.emit(changed, lambda: _show(session, changed))
+
+    def show() -> None:
+        _show(session, changed)
+        if dry_run:
+            session.out.print("[quiet]nothing is changed yet[/]")
+
+    session.emit(changed, show)
 
 
 def _show(session: Session, flag: dict[str, Any]) -> None:
-    from rich.table import Table
-
     if not flag["variants"]:
         session.out.print("[quiet]a boolean flag: on = true, off = false[/]")
         return
-    table = Table(box=None, pad_edge=False, header_style="quiet")
-    for column in ("VARIANT", "VALUE", ""):
-        table.add_column(column, overflow="fold")
+    made = table("VARIANT", "VALUE", "")
     for variant in flag["variants"]:
         is_off = variant["name"] == flag["off_variant"]
         value = json.dumps(variant.get("value"), ensure_ascii=False)
-        table.add_row(variant["name"], value, "[off]off variant[/]" if is_off else "")
-    session.out.print(table)
+        made.add_row(escape(variant["name"]), escape(value), "[off]off variant[/]" if is_off else "")
+    session.out.print(made)
 
 
 @click.group(cls=Commands)
@@ -107,7 +112,7 @@ def remove_variant(session: Session, flag: str, name: str, reason: str, dry_run:
     variants = [one for one in found["variants"] if one["name"] != name]
     if len(variants) == len(found["variants"]):
         have = ", ".join(one["name"] for one in found["variants"]) or "none"
-        raise usage_error(f"{flag} has no variant {name!r}", f"it has: {have}")
+        raise CliError(f"{flag} has no variant {name!r}", f"it has: {have}", ExitCode.NOT_FOUND)
     _change(session, flag, {"variants": variants, "reason": reason}, dry_run=dry_run)
 
 

@@ -1,0 +1,161 @@
+"""What only a terminal shows: questions, colours, its width; and what a shell asks for with the tab key."""
+
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from fcntl import ioctl
+
+import pytest
+
+from command_line import Cli
+from processes import PATIENCE, ServerProcess
+
+Terminal = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def terminal() -> Terminal:
+    """Runs a command in a terminal of 80 columns: what it is answered, each answer after its question appears."""
+
+    def run(*arguments: str, answers: dict[str, str] | None = None, **environment: str) -> tuple[int, str]:
+        ours, its = pty.openpty()
+        ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fader_cli", *arguments],
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+        )
+        os.close(its)
+        left, said, deadline = dict(answers or {}), b"", time.monotonic() + PATIENCE
+        try:
+            while time.monotonic() < deadline:
+                if select.select([ours], [], [], 0.1)[0]:
+                    try:
+                        part = os.read(ours, 65_536)
+                    except OSError:  # how Linux tells that the other side is closed
+                        break
+                    if not part:
+                        break
+                    said += part
+                for question in [question for question in left if question.encode() in said]:
+                    os.write(ours, left.pop(question).encode())
+            return process.wait(PATIENCE), said.decode().replace("\r\n", "\n")
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+
+    return run
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.mark.parametrize(("answer", "code", "is_archived"), [("y\n", 0, True), ("n\n", 130, False), ("\n", 130, False)])
+def test_it_asks_before_it_destroys(cli: Cli, terminal: Terminal, answer: str, code: int, is_archived: bool) -> None:
+    cli.ok("create", "a")
+    done, said = terminal("archive", "a", answers={"[y/N]": answer})
+    assert "Archive a in all environments?" in said
+    assert done == code
+    assert (cli.json("show", "a")["archived_at"] is not None) is is_archived
+
+
+def test_switching_off_never_asks(cli: Cli, terminal: Terminal) -> None:
+    cli.ok("create", "a")
+    cli.ok("on", "a", "-e", "production")
+    assert terminal("off", "a", "-e", "production")[0] == 0
+
+
+def test_a_token_is_asked_for_and_not_shown(unsigned: Cli, server: ServerProcess, terminal: Terminal) -> None:
+    code, said = terminal("login", server.url, answers={"Admin token": f"{server.admin_token}\n"})
+    assert code == 0
+    assert server.admin_token not in said
+    unsigned.ok("whoami")
+
+
+def test_colours_are_for_terminals_that_want_them(cli: Cli, terminal: Terminal) -> None:
+    cli.ok("create", "a")
+    assert "\x1b[1;32m" in terminal("on", "a")[1]
+    assert "\x1b[1;32m" not in terminal("show", "a", NO_COLOR="1")[1]
+    assert "\x1b" not in cli.program("list").out
+
+
+def test_all_fits_into_80_columns(cli: Cli, terminal: Terminal) -> None:
+    key = "a-rather-long-name-of-a-flag"
+    cli.ok("create", key, "-d", "A description that goes on for so long that it cannot stand on a line " * 2)
+    cli.ok("rule", "add", key, "--if", f"country in {', '.join(f'C{number}' for number in range(40))}", "-d", "Many")
+    cli.ok("on", key, "--at", "12.345%", "--reason", "a reason that takes its time to come to the point, " * 2)
+    for command in (
+        ("list",),
+        ("show", key),
+        ("history",),
+        ("explain", key, "-u", "ada"),
+        ("key", "list"),
+        ("token", "list"),
+        ("--help",),
+        ("rule", "add", "--help"),
+    ):
+        code, said = terminal(*command)
+        assert code == 0
+        too_long = [line for line in plain(said).splitlines() if len(line) > 80]
+        assert not too_long, command
+
+
+def test_into_a_pipe_a_line_stays_a_line(cli: Cli) -> None:
+    cli.ok("create", "a", "-d", "word " * 40)
+    assert len(cli.program("list").out.splitlines()) == 2
+
+
+def test_the_demo_draws_its_users(unsigned: Cli, terminal: Terminal) -> None:
+    code, said = terminal("demo", "--speed", "20")
+    assert code == 0
+    assert "●●●●●●●●●●" in plain(said)
+    assert "480 users of a shop" in plain(said)
+    assert "\x1b[?25h" in said, "the cursor is shown again"
+
+
+def complete(cli: Cli, *words: str, **environment: str) -> list[str]:
+    done = cli.program(
+        COMP_WORDS=" ".join(words), COMP_CWORD=str(len(words) - 1), _FADER_COMPLETE="bash_complete", **environment
+    )
+    assert done.code == 0, done
+    assert done.err == ""
+    return [line.partition(",")[2] for line in done.out.splitlines() if line]
+
+
+def test_the_tab_key_knows_the_server(cli: Cli, project: str) -> None:
+    for key in ("new-checkout", "new-search", "old"):
+        cli.ok("create", key)
+    cli.ok("segment", "create", "beta")
+    assert complete(cli, "fader", "hist") == ["history"]
+    assert complete(cli, "fader", "off", "new") == ["new-checkout", "new-search"]
+    assert complete(cli, "fader", "off", "old", "-e", "") == ["development", "production", "staging"]
+    assert complete(cli, "fader", "segment", "show", "") == ["beta"]
+    assert complete(cli, "fader", "history", "--segment", "b") == ["beta"]
+    assert complete(cli, "fader", "rule", "add", "old", "--segment", "b") == ["beta"]
+    assert complete(cli, "fader", "env", "delete", "st") == ["staging"]
+    assert complete(cli, "fader", "off", "-p", project) == [project]
+    assert complete(cli, "fader", "off", "--profile", "t") == ["test"]
+    assert complete(cli, "fader", "profile", "use", "t") == ["test"]
+
+
+def test_the_tab_key_is_silent_when_there_is_no_answer(unsigned: Cli) -> None:
+    assert complete(unsigned, "fader", "off", "") == []
+    assert complete(unsigned, "fader", "off", "", FADER_URL="http://127.0.0.1:9", FADER_TOKEN="x") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell(unsigned: Cli, shell: str) -> None:
+    assert "_FADER_COMPLETE" in unsigned.ok("completion", shell)
+    assert unsigned("completion", "tcsh").code == 2

@@ -4,8 +4,8 @@ import contextlib
 import os
 import signal
 import socket
-import textwrap
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType

@@ -27,8 +27,6 @@ Fast: TypeAlias = dict[str, Callable[[Any], bool]]
 
 _NO_ANSWER: Final = frozenset(ErrorCode) - {ErrorCode.TYPE_MISMATCH}
 """Errors after which it is not even known whether the flag is on."""
-_GLANCE = 0.005
-"""Seconds between looks at whether the flags have come. Looking works under every kind of threads and greenlets."""
 
 
 class Client:

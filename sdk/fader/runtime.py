@@ -164,7 +164,12 @@ class Runtime:
         if not told.offline:
             forking.prepare_host()
             self._session = self._new_session(told)
-            self._session.start()
+            try:
+                self._session.start()
+            except RuntimeError as error:
+                # The system has no more threads, or the interpreter is at its end. Neither is to be our caller's trouble.
+                self._session = None
+                self.journal.trouble("thread", f"no thread can be started: {error}")
 
     def _new_session(self, told: Settings, trust: "Trust | None" = None) -> "Session":
         from fader.session import Session

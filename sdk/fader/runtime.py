@@ -167,7 +167,7 @@ class Runtime:
             try:
                 self._session.start()
             except RuntimeError as error:
-                # The system has no more threads, or the interpreter is at its end. Neither is to be our caller's trouble.
+                # The system has no more threads, or the interpreter is at its end: neither is our caller's trouble.
                 self._session = None
                 self.journal.trouble("thread", f"no thread can be started: {error}")
 

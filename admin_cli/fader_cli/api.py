@@ -1,8 +1,10 @@
 """The admin API over HTTP: paths in, documents out, problems as errors that scripts can tell apart."""
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -10,7 +12,9 @@ import msgspec
 import urllib3
 
 from fader._version import __version__
+from fader.config import Settings
 from fader.sse import EventParser
+from fader.trust import Trust
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 
@@ -41,6 +45,19 @@ _LISTS: Final = {"flag": "fader list", "segment": "fader segment list", "environ
 def path_of(*parts: str) -> str:
     """A path below ``/api/v1``, each part quoted."""
     return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _pool(url: str, timeout: float) -> urllib3.PoolManager:
+    """Connections by way of the same proxy, and with the same certificates, as the SDK's."""
+    ca_file = os.environ.get("FADER_CA_FILE")
+    trust = Trust(Settings(url=url, ca_file=Path(ca_file) if ca_file else None))
+    try:
+        proxy, context = trust.proxy(), trust.context()
+    except (OSError, ValueError) as error:
+        raise usage_error(f"cannot connect to {url}: {error}", "see FADER_CA_FILE and HTTPS_PROXY") from None
+    if proxy is None:
+        return urllib3.PoolManager(retries=False, timeout=timeout, ssl_context=context)
+    return urllib3.ProxyManager(proxy, retries=False, timeout=timeout, ssl_context=context, proxy_ssl_context=context)
 
 
 class _Page(msgspec.Struct):
@@ -77,7 +94,7 @@ class Api:
             "User-Agent": f"fader-cli/{__version__}",
             "Accept": "application/json",
         }
-        self._pool = urllib3.PoolManager(retries=False, timeout=timeout)
+        self._pool = _pool(self.url, timeout)
 
     def __repr__(self) -> str:
         return f"Api({self.url!r})"
@@ -184,9 +201,12 @@ class Api:
             reason = "it does not answer in time"
         elif "resolve" in reason.lower() or "Name or service" in reason:
             reason = "there is no host of that name"
-        return CliError(
-            f"cannot reach {self.url}: {reason}", "is the server running? Is --url right?", ExitCode.UNREACHABLE
-        )
+        mend = "is the server running? Is --url right?"
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            reason, mend = "its certificate is not trusted", "FADER_CA_FILE names those to trust"
+        elif "WRONG_VERSION_NUMBER" in reason:
+            reason, mend = "it does not speak HTTPS", "is it http:// ?"
+        return CliError(f"cannot reach {self.url}: {reason}", mend, ExitCode.UNREACHABLE)
 
     def _raise(self, status: int, body: bytes) -> None:
         code = _CODES.get(status, ExitCode.FAILED)

@@ -58,7 +58,7 @@ class Session:
         timeout: float = TIMEOUT,
     ) -> None:
         self._profile_name = profile
-        self._url = url
+        self._url = url or os.environ.get("FADER_URL")
         self._token = token
         self._project = project
         self._environment = environment
@@ -69,15 +69,21 @@ class Session:
 
     @cached_property
     def profile(self) -> config.Profile:
-        """The profile in use; one with defaults where there is none.
+        """The profile in use: the one that is named, or else the one of the server that is, or else the current one;
+        one with defaults where there is none.
 
         Raises:
             CliError: if one was named that does not exist.
         """
         known = config.load()
-        name = self._profile_name or os.environ.get("FADER_PROFILE") or known.current
+        name = self._profile_name or os.environ.get("FADER_PROFILE")
+        if not name and self._url:
+            of_server = [key for key, one in known.profiles.items() if one.url.rstrip("/") == self._url.rstrip("/")]
+            name = known.current if known.current in of_server else next(iter(of_server), "")
+        elif not name:
+            name = known.current
         if not name:
-            return config.Profile(url=config.DEFAULT_URL, token="")
+            return config.Profile(url=self._url or config.DEFAULT_URL, token="")
         if name not in known.profiles:
             have = ", ".join(known.profiles) or "none"
             raise CliError(f"there is no profile {name!r}", f"there are: {have}", ExitCode.NOT_FOUND)
@@ -91,11 +97,10 @@ class Session:
             CliError: if there is no token for it.
         """
         # Named explicitly, a server gets no token that belongs to another one.
-        url = self._url or os.environ.get("FADER_URL")
+        url = self._url or self.profile.url
         token = self._token or os.environ.get("FADER_TOKEN")
-        if not token and (url is None or url.rstrip("/") == self.profile.url.rstrip("/")):
+        if not token and url.rstrip("/") == self.profile.url.rstrip("/"):
             token = self.profile.token
-        url = url or self.profile.url
         if not token:
             raise CliError(
                 f"there is no admin token for {url}",

@@ -83,6 +83,23 @@ def test_a_token_goes_to_no_other_server(unsigned: Cli, server: ServerProcess) -
     unsigned.ok("list", "--url", server.url)
 
 
+def test_a_server_that_is_named_is_found_among_the_profiles(
+    unsigned: Cli, server: ServerProcess, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after ``fader serve``, whose export lines set FADER_URL, while another server is the current one."""
+    settings.mkdir()
+    (settings / "config.toml").write_text(
+        'current = "work"\n[profiles.work]\nurl = "http://127.0.0.1:9"\ntoken = "x"\nproject = "nowhere"\n'
+        f'[profiles.local]\nurl = "{server.url}"\ntoken = "{server.admin_token}"\nenvironment = "staging"\n'
+    )
+    assert unsigned("list").code == 6
+    monkeypatch.setenv("FADER_URL", server.url + "/")
+    unsigned.ok("list")
+    unsigned.ok("create", "found-by-url")
+    assert "in staging" in unsigned.ok("on", "found-by-url")
+    assert unsigned("list", "--profile", "work").code == 4, "the profile's token is not for this server"
+
+
 @pytest.mark.parametrize("text", ["= what", 'current = "a"\nprofiles = 3', "\x00"])
 def test_a_damaged_file_is_named(unsigned: Cli, settings: Path, text: str) -> None:
     settings.mkdir()

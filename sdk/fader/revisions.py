@@ -3,9 +3,15 @@
 Pure functions of what is held and what has come.
 """
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from fader.model import Change, Flag, Segment, Snapshot
+
+T = TypeVar("T")
 
 
 class Verdict(Enum):
@@ -32,6 +38,23 @@ def judge_change(held: Snapshot | None, change: Change) -> Verdict:
     if change.revision <= held.revision:
         return Verdict.IGNORE
     return Verdict.APPLY if change.since <= held.revision else Verdict.ASK_AFRESH
+
+
+def apply_change(held: Snapshot, change: Change) -> Snapshot:
+    """The snapshot after a change, which ``judge_change`` has found to join on. What did not change stays the same
+    objects."""
+    flags, segments = dict(held.flags), dict(held.segments)
+    _merge(flags, change.flags)
+    _merge(segments, change.segments)
+    return replace(held, revision=change.revision, flags=flags, segments=segments)
+
+
+def _merge(held: dict[str, T], news: Mapping[str, T | None]) -> None:
+    for key, new in news.items():
+        if new is None:
+            held.pop(key, None)
+        else:
+            held[key] = new
 
 
 def version_of(snapshot: Snapshot) -> str:

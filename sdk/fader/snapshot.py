@@ -8,8 +8,6 @@ flag.
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from fader.compiler import NEVER_HELD, CompiledFlag, CompiledPrerequisite, compile_flag
 from fader.constraints import CompiledSegments, Condition, Surroundings
 from fader.context import parts
@@ -17,7 +15,7 @@ from fader.counters import UsageCounters
 from fader.evaluation import ErrorCode, EvaluationDetails, Reason
 from fader.functions import Enabled, Outcome, Plan, write_decide, write_enabled
 from fader.model import Change, Flag, Prerequisite, Snapshot
-from fader.revisions import affected_flags
+from fader.revisions import affected_flags, apply_change
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -157,10 +155,7 @@ class FlagSet:
             affected: The flags whose evaluation may differ, if somebody has found them out already. Of all others
                 what has been compiled is taken over.
         """
-        flags, segments = dict(self.snapshot.flags), dict(self.snapshot.segments)
-        _merge(flags, change.flags)
-        _merge(segments, change.segments)
-        snapshot = replace(self.snapshot, epoch=change.epoch, revision=change.revision, flags=flags, segments=segments)
+        snapshot = apply_change(self.snapshot, change)
         changed = FlagSet(snapshot, app=self.surroundings.app, counters=self.counters)
         if affected is None:
             affected = affected_flags(self.snapshot, snapshot)
@@ -173,14 +168,6 @@ class FlagSet:
 def _take_over(old: dict[str, T], new: dict[str, T], affected: frozenset[str]) -> None:
     # list() of a view is one step for the interpreter: other threads may compile flags meanwhile.
     new.update((key, made) for key, made in list(old.items()) if key not in affected)
-
-
-def _merge(held: dict[str, T], news: Mapping[str, T | None]) -> None:
-    for key, new in news.items():
-        if new is None:
-            held.pop(key, None)
-        else:
-            held[key] = new
 
 
 def _prerequisites_first(key: str, flags: Mapping[str, Flag]) -> tuple[list[str], bool]:

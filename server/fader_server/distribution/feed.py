@@ -6,9 +6,9 @@ from collections import deque
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from fader.model import Change, Snapshot
+from fader.revisions import apply_change
 from fader_server.distribution.events import Version, change_event, goodbye_event, merged, snapshot_event
 from fader_server.distribution.subscription import Ending, Subscription
 from fader_server.storage import Store
@@ -147,10 +147,7 @@ class Feed:
         self.broadcast(snapshot_event(snapshot, encoded.plain))
 
     def _advance(self, change: Change) -> None:
-        flags, segments = dict(self._snapshot.flags), dict(self._snapshot.segments)
-        _merge(flags, change.flags)
-        _merge(segments, change.segments)
-        self._snapshot = replace(self._snapshot, revision=change.revision, flags=flags, segments=segments)
+        self._snapshot = apply_change(self._snapshot, change)
         self._encoding = None
         self._recent.append(change)
         self.broadcast(change_event(change))
@@ -191,11 +188,3 @@ async def _encode(snapshot: Snapshot) -> Encoded:
     else:
         gzipped = await asyncio.to_thread(gzip.compress, plain, 3, mtime=0)
     return Encoded(Version(snapshot.epoch, snapshot.revision), plain, gzipped)
-
-
-def _merge(held: dict[str, T], news: dict[str, T | None]) -> None:
-    for key, new in news.items():
-        if new is None:
-            held.pop(key, None)
-        else:
-            held[key] = new

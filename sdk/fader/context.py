@@ -87,7 +87,9 @@ def hashable_text(value: object) -> str | None:
     """
     try:
         text = canonical_text(value)
-        return text if text is None or text.isascii() else text.encode().decode()
+        if text is not None:
+            text.encode()
+        return text
     except Exception:  # noqa: BLE001 (what an application's objects do is not in our hands)
         return None
 

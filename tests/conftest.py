@@ -1,0 +1,41 @@
+"""The databases that tests of all rooms share: one of each for a run (and for each of its workers)."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from services.postgres import ExternalPostgres, PostgresDatabases, PostgresServer
+from services.redis_server import ExternalRedis, RedisDatabases, RedisServer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresDatabases]:
+    """PostgreSQL, to create databases in."""
+    given = os.environ.get("FADER_TEST_DATABASE_URL")
+    if given:
+        external = ExternalPostgres(given)
+        yield external
+        external.close()
+        return
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisDatabases]:
+    """Redis."""
+    given = os.environ.get("FADER_TEST_REDIS_URL")
+    if given:
+        yield ExternalRedis(given)
+        return
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()

@@ -1,89 +1,47 @@
-"""How to talk to the database: the URL, and what each connection and each transaction must be told first."""
+"""How to talk to the database: which one ``DATABASE_URL`` means, and transactions that read or write."""
 
-import sqlite3
-from typing import Any
+from typing import Final
 
-import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-BUSY_TIMEOUT_SECONDS = 10
-"""How long a transaction waits for a writer in another process, such as a migration, before it fails."""
+from fader_server.storage import postgresql, sqlite
 
-_CONNECTIONS = 6
-"""Each is a thread that answers reads; more would not help a database on one disk."""
-
-_WRITES = "fader_writes"
+_POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
-def database_url(text: str) -> URL:
-    """Read ``DATABASE_URL``.
+def create_engine(database_url: str, *, connections: int = postgresql.CONNECTIONS) -> AsyncEngine:
+    """An engine for the database that a URL names. Connects to nothing yet.
+
+    Args:
+        database_url: ``sqlite:///…`` or ``postgresql://…``.
+        connections: at most so many at once; for PostgreSQL.
 
     Raises:
-        ValueError: if it is not the address of a SQLite file; the text never repeats a password.
+        ValueError: if it is not the address of a database that we can use; the text never repeats a password.
     """
+    scheme = database_url.partition("://")[0].lower()
+    if scheme in _POSTGRESQL:
+        return postgresql.create_engine(f"postgresql{database_url[len(scheme) :]}", connections)
     try:
-        url = make_url(text)
+        url = make_url(database_url)
     except ArgumentError:
-        raise ValueError("DATABASE_URL is not an address such as sqlite:///fader.db") from None
+        raise ValueError("is not an address such as sqlite:///fader.db or postgresql://user@host/fader") from None
     if url.get_backend_name() != "sqlite":
         raise ValueError(
-            f"DATABASE_URL names {url.get_backend_name()}; this version keeps its data in SQLite (sqlite:///fader.db)"
+            f"names {url.get_backend_name()}; Fader keeps its data in SQLite (sqlite:///fader.db) "
+            "or PostgreSQL (postgresql://user@host/fader)"
         )
-    if url.database in (None, "", ":memory:"):
-        # Readers and the writer have a connection each, and in memory each connection would see its own
-        # database.
-        raise ValueError("DATABASE_URL must name a file, such as sqlite:///fader.db")
-    return url.set(drivername="sqlite+aiosqlite")
+    return sqlite.create_engine(url)
 
 
-def create_engine(text: str) -> AsyncEngine:
-    """An engine whose connections survive a power cut with every acknowledged commit, and never read half a
-    write."""
-    engine = create_async_engine(
-        database_url(text),
-        pool_size=_CONNECTIONS,
-        max_overflow=0,
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
-    )
-    sa.event.listen(engine.sync_engine, "connect", _prepare)
-    sa.event.listen(engine.sync_engine, "begin", _begin)
-    return engine
+def for_reading(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine, in whose transactions all reads see the database at one moment."""
+    # A transaction of SQLite does so anyway.
+    return postgresql.for_reading(engine) if engine.dialect.name == "postgresql" else engine
 
 
 def for_writing(engine: AsyncEngine) -> AsyncEngine:
-    """The same engine, whose transactions take the write lock at once.
-
-    A transaction that begins by reading and takes the lock later may find that another one has written in
-    between, and SQLite then fails it without waiting.
-    """
-    return engine.execution_options(**{_WRITES: True})
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    # Python's driver must not begin transactions by itself: it does so late, and never before reading.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        # In WAL mode readers and the writer do not wait for each other. FULL: the log is on the disk before a
-        # commit returns, so a toggle that was acknowledged is still there after a power cut.
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-    finally:
-        cursor.close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-PASSING_FAULTS = (
-    sa.exc.OperationalError,
-    sa.exc.InterfaceError,
-    sa.exc.TimeoutError,
-    sqlite3.OperationalError,
-)
-"""What the database raises when it cannot do now what it may well do later: locked, disk full, not to be
-reached."""
+    """The same engine, whose transactions may write."""
+    return postgresql.for_writing(engine) if engine.dialect.name == "postgresql" else sqlite.for_writing(engine)

@@ -1,6 +1,6 @@
 """Queries on SDK keys and admin tokens. They know hashes, never secrets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.storage import schema
 from fader_server.storage.records import AdminToken, SdkKey
+from fader_server.storage.schema import MOST_PARAMETERS
 
 _keys = schema.sdk_keys.c
 _tokens = schema.admin_tokens.c
@@ -42,6 +43,16 @@ async def keys(
     if environments:
         query = query.where(_keys.environment.in_(environments))
     return [SdkKey(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def valid(connection: AsyncConnection, key_ids: Sequence[str], now: datetime) -> set[str]:
+    """Which of these SDK keys, by id, may be used now."""
+    usable = sa.and_(_keys.revoked_at.is_(None), sa.or_(_keys.expires_at.is_(None), _keys.expires_at > now))
+    found: set[str] = set()
+    for start in range(0, len(key_ids), MOST_PARAMETERS):
+        query = sa.select(_keys.id).where(_keys.id.in_(list(key_ids[start : start + MOST_PARAMETERS])), usable)
+        found |= set((await connection.execute(query)).scalars())
+    return found
 
 
 async def insert_key(connection: AsyncConnection, key: SdkKey, digest: str) -> None:

@@ -54,7 +54,11 @@ class Document(TypeDecorator[Any]):
         return None if value is None else self._decoder.decode(value)
 
 
-_KEY = sa.String(128)
+MOST_PARAMETERS = 500
+"""A statement takes a bounded number of them; longer lists are asked for in parts."""
+
+# In the order of code points, in both databases and whatever the language of the cluster: lists are paged by key.
+_KEY = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
 _COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 metadata = sa.MetaData()

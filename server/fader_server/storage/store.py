@@ -4,32 +4,43 @@ share."""
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from fader import model
-from fader_server.errors import Unavailable
-from fader_server.storage import changes, environments, flags, segments, usage
+from fader_server.errors import Malformed, Unavailable
+from fader_server.storage import changes, environments, faults, flags, keys, segments, usage
 from fader_server.storage.documents import sdk_segment, segment_document
-from fader_server.storage.engine import PASSING_FAULTS, create_engine, for_writing
+from fader_server.storage.engine import create_engine, for_reading, for_writing
 from fader_server.storage.migrate import migrate_engine
+from fader_server.storage.postgresql import CONNECTIONS
 from fader_server.storage.records import EnvironmentState, UsageReport
 
 _log = logging.getLogger(__name__)
 
 
 class Store:
-    """One database. Built by :meth:`open`."""
+    """One database. Built by :meth:`open`, or by the constructor and :meth:`prepare` where the database may come later.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._writing = for_writing(engine)
+    Args:
+        database_url: ``sqlite:///…`` or ``postgresql://…``.
+        connections: at most so many at once; for PostgreSQL.
+
+    Raises:
+        ValueError: if the URL is none that we can use.
+    """
+
+    def __init__(self, database_url: str, *, connections: int = CONNECTIONS) -> None:
+        self._engine = create_engine(database_url, connections=connections)
+        self._reading = for_reading(self._engine)
+        self._writing = for_writing(self._engine)
         # SQLite has one writer anyway. Queueing for it here, in order and without polling, is fairer than its
         # own busy handler, which lets whoever wakes up first go first.
-        self._writer = asyncio.Lock()
+        self._turn: AbstractAsyncContextManager[object] = nullcontext() if self.is_shared else asyncio.Lock()
+        self._is_prepared = False
 
     @classmethod
     async def open(cls, database_url: str, *, migrate: bool = True) -> "Store":
@@ -39,17 +50,35 @@ class Store:
             ValueError: if the URL is none that we can use, or leads to something that is no database of ours.
             Unavailable: if the database cannot be reached or written to.
         """
-        engine = create_engine(database_url)
+        store = cls(database_url)
+        try:
+            await store.prepare(migrate=migrate)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may use the same database at the same time."""
+        return self._engine.dialect.name == "postgresql"
+
+    async def prepare(self, *, migrate: bool = True) -> None:
+        """Reach the database for the first time, and bring the schema up to date unless told not to. Until this has
+        succeeded once, everything else raises ``Unavailable``.
+
+        Raises:
+            ValueError: if it is no database of ours, or does not let us in.
+            Unavailable: if the database cannot be reached or written to.
+        """
         try:
             if migrate:
-                with _faults_as_unavailable():
-                    await migrate_engine(engine)
-        except sa.exc.DatabaseError as fault:
-            raise ValueError(f"what it leads to is no database: {fault.__cause__ or fault}") from fault
-        except BaseException:
-            await engine.dispose()
-            raise
-        return cls(engine)
+                await migrate_engine(self._engine)
+        except faults.RAISED as fault:
+            if faults.is_misconfigured(fault) or not faults.may_pass(fault):
+                raise ValueError(f"leads to no database that Fader can use: {faults.described(fault)}") from fault
+            raise _unavailable(fault, "The database cannot be reached.") from fault
+        self._is_prepared = True
 
     async def close(self) -> None:
         """Close all connections. Transactions that are under way fail."""
@@ -71,8 +100,9 @@ class Store:
         Raises:
             Unavailable: if the database fails in a way that may pass.
         """
-        with _faults_as_unavailable():
-            async with self._engine.connect() as connection, connection.begin():
+        self._refuse_unprepared()
+        with _faults_told(_NOTHING_CHANGED):
+            async with self._reading.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
@@ -83,13 +113,27 @@ class Store:
             dry_run: undo it as a whole in any case.
 
         Raises:
-            Unavailable: if the database fails in a way that may pass; nothing is written then.
+            Unavailable: if the database fails in a way that may pass. Nothing is written then, unless the error says
+                that this is not known, because the connection broke while the commit was under way.
         """
-        with _faults_as_unavailable():
-            async with self._writer, self._writing.connect() as connection, connection.begin() as transaction:
-                yield connection
+        self._refuse_unprepared()
+        with _faults_told(_NOTHING_CHANGED):
+            async with self._turn, self._writing.connect() as connection:
+                transaction = await connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    await _undo(transaction)
+                    raise
                 if dry_run:
                     await transaction.rollback()
+                    return
+                with _faults_told(_PERHAPS_CHANGED):
+                    await transaction.commit()
+
+    def _refuse_unprepared(self) -> None:
+        if not self._is_prepared:
+            raise Unavailable("This server has not reached its database yet.")
 
     async def environments(self) -> list[EnvironmentState]:
         """All environments of all projects, with the revision that each has reached."""
@@ -123,6 +167,11 @@ class Store:
         async with self.read() as connection:
             return await changes.after(connection, project, environment, revision, limit)
 
+    async def invalid_keys(self, key_ids: Sequence[str], now: datetime) -> set[str]:
+        """Which of these SDK keys, by id, are no longer valid: revoked, expired, or gone."""
+        async with self.read() as connection:
+            return set(key_ids) - await keys.valid(connection, key_ids, now)
+
     async def record_usage(self, reports: Sequence[UsageReport], now: datetime) -> int:
         """Add up what SDKs have counted, all in one transaction; what was reported before is left out.
 
@@ -138,10 +187,32 @@ class Store:
             await usage.prune(connection, now)
 
 
+_NOTHING_CHANGED = "The database cannot be used at the moment; nothing was changed."
+_PERHAPS_CHANGED = (
+    "The database broke off while the change was being written down, so it may or may not have been made. "
+    "Look, or send it again with the same Idempotency-Key."
+)
+
+
 @contextmanager
-def _faults_as_unavailable() -> Iterator[None]:
+def _faults_told(detail: str) -> Iterator[None]:
+    """What the database raises becomes an error of ours where it can be told what to do about it."""
     try:
         yield
-    except PASSING_FAULTS as fault:
-        _log.warning("the database failed: %s", fault.__cause__ or fault)
-        raise Unavailable("The database cannot be used at the moment; nothing was changed.") from fault
+    except faults.RAISED as fault:
+        if faults.is_unstorable_text(fault):
+            raise Malformed("The request holds the character U+0000, which cannot be stored.") from fault
+        if not faults.may_pass(fault):
+            raise
+        raise _unavailable(fault, detail) from fault
+
+
+def _unavailable(fault: BaseException, detail: str) -> Unavailable:
+    _log.warning("the database failed: %s", faults.described(fault))
+    return Unavailable(detail)
+
+
+async def _undo(transaction: AsyncTransaction) -> None:
+    """Roll back. If the connection is broken, the database has done so by itself."""
+    with suppress(*faults.RAISED):
+        await transaction.rollback()

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.storage import schema
 from fader_server.storage.records import Usage, UsageReport
+from fader_server.storage.schema import MOST_PARAMETERS
 
 UNKNOWN = ""
 """Stands in the variant's place for evaluations of a key that the SDK knew no flag by."""
@@ -18,9 +19,6 @@ REPORTS_REMEMBERED = timedelta(days=1)
 """How long a repeated report is recognised; also how far into the past a report may reach."""
 
 COUNTS_KEPT = timedelta(days=90)
-
-_MOST_PARAMETERS = 500
-"""A statement takes a bounded number of them."""
 
 _Place: TypeAlias = tuple[str, str, str, str, datetime]
 """Project, environment, flag, variant, hour: what is counted by."""
@@ -76,10 +74,10 @@ async def _known_flags(connection: AsyncConnection, reports: Sequence[UsageRepor
     known: set[tuple[str, str]] = set()
     for project, flags in named.items():
         ordered = sorted(flags)
-        for start in range(0, len(ordered), _MOST_PARAMETERS):
+        for start in range(0, len(ordered), MOST_PARAMETERS):
             query = sa.select(schema.flags.c.key).where(
                 schema.flags.c.project == project,
-                schema.flags.c.key.in_(ordered[start : start + _MOST_PARAMETERS]),
+                schema.flags.c.key.in_(ordered[start : start + MOST_PARAMETERS]),
             )
             known |= {(project, flag) for flag in (await connection.execute(query)).scalars()}
     return known

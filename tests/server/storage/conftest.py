@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fader_server.storage import Store
+from services.postgres import PostgresDatabases
 
-DATABASES = ["sqlite"]
+DATABASES = ["sqlite", "postgresql"]
 
 
 @pytest.fixture
@@ -18,7 +19,10 @@ def anyio_backend() -> str:
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database."""
-    return {"sqlite": f"sqlite:///{tmp_path}/fader.db"}[request.param]
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/fader.db"
+    postgres: PostgresDatabases = request.getfixturevalue("postgres")
+    return postgres.create_database()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-KEY = sa.String(128)
+KEY = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
 TIME = sa.DateTime(timezone=True)
 COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

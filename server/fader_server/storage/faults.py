@@ -1,0 +1,81 @@
+"""What databases raise, told apart: what may pass, what will not, and what was the sender's fault."""
+
+import sqlite3
+from typing import Final
+
+import asyncpg
+import sqlalchemy as sa
+
+_PASSING_CLASSES: Final = frozenset(
+    {
+        "08",  # connection exception
+        "28",  # invalid authorization: a rotated password, until the new one is everywhere
+        "40",  # transaction rollback: deadlock, serialization
+        "53",  # insufficient resources: disk full, too many connections
+        "57",  # operator intervention: shutting down, starting up, cancelled
+        "58",  # system error: I/O
+    }
+)
+_PASSING_STATES: Final = frozenset(
+    {
+        "25006",  # read-only transaction: a standby that is not promoted yet
+        "25P03",  # idle in transaction for too long
+        "3D000",  # there is no such database (any more, or yet)
+        "55006",  # object in use
+        "55P03",  # lock not available
+    }
+)
+_MISCONFIGURED_STATES: Final = frozenset({"28000", "28P01", "3D000"})
+_UNSTORABLE_STATES: Final = frozenset({"22021", "22P05"})
+
+PASSING: Final = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    sa.exc.DisconnectionError,
+    sqlite3.OperationalError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InvalidCachedStatementError,
+    OSError,
+    TimeoutError,
+)
+RAISED: Final = (sa.exc.SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, *PASSING)
+"""All that transactions may raise by themselves."""
+
+
+def _cause(fault: BaseException) -> BaseException:
+    """The driver's own exception, below the library's wrappings."""
+    while fault.__cause__ is not None:
+        fault = fault.__cause__
+    return fault
+
+
+def _state(fault: BaseException) -> str:
+    """The SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+    state = getattr(_cause(fault), "sqlstate", None)
+    return state if isinstance(state, str) else ""
+
+
+def may_pass(fault: BaseException) -> bool:
+    """Whether the database cannot do now what it may well do later: locked, disk full, not to be reached."""
+    state = _state(fault)
+    if state:
+        return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES
+    return isinstance(fault, PASSING) or isinstance(_cause(fault), PASSING)
+
+
+def is_misconfigured(fault: BaseException) -> bool:
+    """Whether the database answers, and says that the user, the password or the name is wrong."""
+    return _state(fault) in _MISCONFIGURED_STATES
+
+
+def is_unstorable_text(fault: BaseException) -> bool:
+    """Whether something that was sent holds a character that PostgreSQL cannot keep: NUL."""
+    return _state(fault) in _UNSTORABLE_STATES
+
+
+def described(fault: BaseException) -> str:
+    """For the log and for the operator: what the driver says, in one line, without statements or parameters."""
+    cause = _cause(fault)
+    return " ".join(str(cause).split()) or type(cause).__name__

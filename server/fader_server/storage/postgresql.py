@@ -1,0 +1,77 @@
+"""PostgreSQL: connections that notice faults by themselves, and transactions of two kinds.
+
+The URL goes to asyncpg as it is (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), so
+``sslmode``, several hosts with ``target_session_attrs``, a Unix socket or a password file all work.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+CONNECTIONS: Final = 10
+"""At most so many at once, unless the settings say otherwise."""
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
+"""No statement of ours takes anything near this. Whatever has not answered by then is gone, or hangs."""
+
+_WAIT_FOR_LOCK_SECONDS: Final = 4.0
+"""Less than the time for an answer, so that the server says what was the matter."""
+
+
+def create_engine(url: str, connections: int) -> AsyncEngine:
+    """An engine whose connections give up on a server that does not answer.
+
+    Raises:
+        ValueError: if the URL cannot be read.
+    """
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it checks it
+    except ValueError:
+        if "," not in urlsplit(url).netloc:  # several hosts have several ports
+            raise ValueError("has a port that is not a number") from None
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=ANSWER_SECONDS,
+            server_settings={
+                "application_name": "fader",
+                "lock_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",
+                # A node that dies in the middle must not hold its locks for longer than anybody waits for them.
+                "idle_in_transaction_session_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",
+                "tcp_user_timeout": f"{ANSWER_SECONDS:g}s",
+            },
+        )
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=ANSWER_SECONDS,
+        hide_parameters=True,
+    )
+    sa.event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
+    """The driver knows when the server has closed a connection; without asking the server anything, the pool can
+    replace it before it is used."""
+    if connection.driver_connection.is_closed():
+        raise sa.exc.DisconnectionError
+
+
+def for_reading(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine, in whose transactions all reads see the database at one moment."""
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def for_writing(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine, whose transactions see what others have committed as soon as they hold its lock."""
+    return engine.execution_options(isolation_level="READ COMMITTED")

@@ -1,0 +1,222 @@
+"""The numbers: one :class:`Metrics` for each application, in a registry of its own, handed to whoever has something
+to report. Methods are named after what has happened; none of them ever fails or waits."""
+
+import platform
+from typing import Final, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+
+from fader_server import __version__
+from fader_server.telemetry import catalogue
+from fader_server.telemetry.catalogue import (
+    Definition,
+    Door,
+    Rejection,
+    StreamEnding,
+    StreamEvent,
+    TransactionKind,
+)
+from fader_server.telemetry.sources import Sources, SourcesCollector
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others are counted as one: whoever invents methods must not make series."""
+OTHER_METHOD: Final = "other"
+NO_ROUTE: Final = "none"
+
+# One more series for each counter and histogram, which says when it was created: hardly anybody reads them.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """Everything that one application counts."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._sources = SourcesCollector()
+        registry.register(self._sources)
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+        _gauge(catalogue.BUILD_INFO, registry).labels(__version__, platform.python_version()).set(1)
+
+        self._requests = _counter(catalogue.HTTP_REQUESTS, registry)
+        self._request_durations = _histogram(catalogue.HTTP_REQUEST_DURATION, registry)
+        self._seen: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._rejected = _counter(catalogue.CREDENTIALS_REJECTED, registry)
+        self._refused = _counter(catalogue.ADMISSION_REFUSED, registry)
+
+        self._streams_opened = _counter(catalogue.STREAMS_OPENED, registry)
+        self._streams_ended = _by_label(_counter(catalogue.STREAMS_ENDED, registry), get_args(StreamEnding))
+        self._events = _by_label(_counter(catalogue.STREAM_EVENTS, registry), get_args(StreamEvent))
+        self._stream_bytes = _counter(catalogue.STREAM_BYTES, registry)
+        self._snapshots = _by_label(_counter(catalogue.SNAPSHOTS, registry), ("200", "304"))
+        self._snapshot_bytes = _counter(catalogue.SNAPSHOT_BYTES, registry)
+        self._epoch_changes = _counter(catalogue.EPOCH_CHANGES, registry)
+        self._propagation = _histogram(catalogue.PROPAGATION, registry)
+        self._usage_reports = _by_label(_counter(catalogue.USAGE_REPORTS, registry), ("counted", "repeated"))
+
+        self._bus_up = _gauge(catalogue.BUS_UP, registry)
+        self._bus_messages = _by_label(_counter(catalogue.BUS_MESSAGES, registry), ("published", "received"))
+        self._bus_reconnects = _counter(catalogue.BUS_RECONNECTS, registry)
+
+        self._database_up = _gauge(catalogue.DATABASE_UP, registry)
+        kinds = get_args(TransactionKind)
+        durations = _histogram(catalogue.TRANSACTION_DURATION, registry)
+        self._transactions = {kind: durations.labels(kind) for kind in kinds}
+        self._transaction_failures = _by_label(_counter(catalogue.TRANSACTION_FAILURES, registry), kinds)
+
+        self._loop_lag = _histogram(catalogue.EVENT_LOOP_LAG, registry)
+
+    def ask(self, sources: Sources) -> None:
+        """Ask these functions at every scrape from now on."""
+        self._sources.sources = sources
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics as text.
+
+        Args:
+            accept: The ``Accept`` header of whoever asks: OpenMetrics for those who take it, Prometheus' text format
+                for the rest.
+
+        Returns:
+            The text, and its media type.
+        """
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request has its answer, or a stream has opened.
+
+        Args:
+            route: The template of the path; empty if no route was found.
+            status: 0 if there was no answer, because the client had gone.
+        """
+        seen = self._seen.get((method, route, status))
+        if seen is None:
+            known = method if method in METHODS else OTHER_METHOD
+            template = route or NO_ROUTE
+            seen = (
+                self._requests.labels(known, template, str(status)),
+                self._request_durations.labels(known, template),
+            )
+            if known is not OTHER_METHOD:
+                self._seen[method, route, status] = seen
+        count, duration = seen
+        count.inc()
+        duration.observe(seconds)
+
+    def credential_rejected(self, door: Door, reason: Rejection) -> None:
+        """Somebody was refused with 401 or 403."""
+        self._rejected.labels(door, reason).inc()
+
+    def admission_refused(self, limit: str) -> None:
+        """Somebody was refused with 429 or 503 to protect the server.
+
+        Args:
+            limit: Which limit they met; one of a few words, never anything that came with the request.
+        """
+        self._refused.labels(limit).inc()
+
+    def stream_opened(self) -> None:
+        """An SDK's stream has opened."""
+        self._streams_opened.inc()
+
+    def stream_ended(self, reason: StreamEnding) -> None:
+        """An SDK's stream has ended."""
+        self._streams_ended[reason].inc()
+
+    def event_sent(self, event: StreamEvent, size: int, streams: int = 1) -> None:
+        """An event was handed to some streams.
+
+        Args:
+            size: Its bytes.
+            streams: To how many.
+        """
+        self._events[event].inc(streams)
+        self._stream_bytes.inc(size * streams)
+
+    def snapshot_sent(self, size: int) -> None:
+        """A snapshot was sent by request, in so many bytes."""
+        self._snapshots["200"].inc()
+        self._snapshot_bytes.inc(size)
+
+    def snapshot_unchanged(self) -> None:
+        """A client that asked for the snapshot has it already."""
+        self._snapshots["304"].inc()
+
+    def change_propagated(self, seconds: float) -> None:
+        """A change was broadcast on this node.
+
+        Args:
+            seconds: Since the change's own time. Clocks of two nodes may disagree, so it may seem to come from the
+                future; that counts as no time.
+        """
+        self._propagation.observe(max(seconds, 0.0))
+
+    def epoch_changed(self, project: str, environment: str) -> None:
+        """An environment's history was replaced."""
+        self._epoch_changes.labels(project, environment).inc()
+
+    def usage_reported(self, *, counted: int, repeated: int) -> None:
+        """Usage reports have come in."""
+        self._usage_reports["counted"].inc(counted)
+        self._usage_reports["repeated"].inc(repeated)
+
+    def bus_connected(self, *, is_up: bool) -> None:
+        """Hints from other nodes arrive from now on, or do not."""
+        self._bus_up.set(is_up)
+
+    def bus_reconnected(self) -> None:
+        """The bus was lost and is connected anew."""
+        self._bus_reconnects.inc()
+
+    def bus_published(self) -> None:
+        """A message was put on the bus."""
+        self._bus_messages["published"].inc()
+
+    def bus_received(self) -> None:
+        """A message came from the bus."""
+        self._bus_messages["received"].inc()
+
+    def transaction_ended(self, kind: TransactionKind, seconds: float, *, has_failed: bool) -> None:
+        """A transaction is over.
+
+        Args:
+            has_failed: Whether that was the database's fault.
+        """
+        self._transactions[kind].observe(seconds)
+        self._database_up.set(not has_failed)
+        if has_failed:
+            self._transaction_failures[kind].inc()
+
+    def loop_lagged(self, seconds: float) -> None:
+        """A timer of the event loop fired so much later than asked."""
+        self._loop_lag.observe(seconds)
+
+
+def _counter(definition: Definition, registry: CollectorRegistry) -> Counter:
+    return Counter(definition.name, definition.meaning, definition.labels, registry=registry)
+
+
+def _gauge(definition: Definition, registry: CollectorRegistry) -> Gauge:
+    return Gauge(definition.name, definition.meaning, definition.labels, registry=registry)
+
+
+def _histogram(definition: Definition, registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        definition.name, definition.meaning, definition.labels, buckets=definition.buckets, registry=registry
+    )
+
+
+def _by_label(counter: Counter, values: tuple[str, ...]) -> dict[str, Counter]:
+    """The series for each value of the one label, all of them there from the start: a counter that appears only with
+    its first event hides that event from ``rate()``."""
+    return {value: counter.labels(value) for value in values}

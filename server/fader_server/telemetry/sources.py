@@ -1,0 +1,67 @@
+"""What is not counted but asked for when somebody scrapes: it is kept elsewhere already, and cannot go stale here."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from msgspec import Struct
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from fader_server.telemetry import catalogue
+
+
+class FollowedEnvironment(Struct, frozen=True):
+    """An environment as this node serves it."""
+
+    project: str
+    environment: str
+    revision: int
+    streams: int
+
+
+class ConnectionPool(Struct, frozen=True):
+    """Connections to the database."""
+
+    in_use: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Functions that say how things are. They are called on the event loop, so they may read what it changes."""
+
+    environments: Callable[[], Iterable[FollowedEnvironment]]
+    connections: Callable[[], ConnectionPool]
+
+
+class SourcesCollector(Collector):
+    """Asks the sources, once there are any."""
+
+    def __init__(self) -> None:
+        self.sources: Sources | None = None
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """What may come, so that the registry need not ask for it when the collector is registered."""
+        return [_family(definition) for definition in (*_ENVIRONMENTS, *_CONNECTIONS)]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """How things are at this moment."""
+        streams, revision = (_family(definition) for definition in _ENVIRONMENTS)
+        in_use, limit = (_family(definition) for definition in _CONNECTIONS)
+        if self.sources is not None:
+            for followed in self.sources.environments():
+                place = followed.project, followed.environment
+                streams.add_metric(place, followed.streams)
+                revision.add_metric(place, followed.revision)
+            pool = self.sources.connections()
+            in_use.add_metric((), pool.in_use)
+            limit.add_metric((), pool.limit)
+        yield from (streams, revision, in_use, limit)
+
+
+_ENVIRONMENTS = (catalogue.STREAMS_OPEN, catalogue.ENVIRONMENT_REVISION)
+_CONNECTIONS = (catalogue.CONNECTIONS_IN_USE, catalogue.CONNECTIONS_LIMIT)
+
+
+def _family(definition: catalogue.Definition) -> GaugeMetricFamily:
+    return GaugeMetricFamily(definition.name, definition.meaning, labels=definition.labels)

@@ -4,7 +4,9 @@ The lowest room of the server: every other one may report here, and it knows non
 moment of a scrape it is given as functions (:class:`Sources`).
 """
 
+from fader_server.telemetry.event_loop import watch_event_loop
 from fader_server.telemetry.metrics import Metrics
 from fader_server.telemetry.sources import ConnectionPool, FollowedEnvironment, Sources
+from fader_server.telemetry.telemetry import Telemetry
 
-__all__ = ["ConnectionPool", "FollowedEnvironment", "Metrics", "Sources"]
+__all__ = ["ConnectionPool", "FollowedEnvironment", "Metrics", "Sources", "Telemetry", "watch_event_loop"]

@@ -133,8 +133,8 @@ USAGE_REPORTS: Final = Definition(
 BUS_UP: Final = Definition(
     name="fader_bus_up",
     kind="gauge",
-    meaning="1 while hints from other nodes arrive, 0 while the bus is away. Always 1 on a node without Redis, which "
-    "has nobody else to hear.",
+    meaning="1 while this node hears of every change at once. 0 while it must poll the database instead: Redis is "
+    "away, or not set up for a database that several nodes share.",
 )
 BUS_MESSAGES: Final = Definition(
     name="fader_bus_messages_total",

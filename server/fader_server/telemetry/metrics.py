@@ -63,7 +63,6 @@ class Metrics:
         self._propagation = _histogram(catalogue.PROPAGATION, registry)
         self._usage_reports = _by_label(_counter(catalogue.USAGE_REPORTS, registry), ("counted", "repeated"))
 
-        self._bus_up = _gauge(catalogue.BUS_UP, registry)
         self._bus_messages = _by_label(_counter(catalogue.BUS_MESSAGES, registry), ("published", "received"))
         self._bus_reconnects = _counter(catalogue.BUS_RECONNECTS, registry)
 
@@ -169,10 +168,6 @@ class Metrics:
         """Usage reports have come in."""
         self._usage_reports["counted"].inc(counted)
         self._usage_reports["repeated"].inc(repeated)
-
-    def bus_connected(self, *, is_up: bool) -> None:
-        """Hints from other nodes arrive from now on, or do not."""
-        self._bus_up.set(is_up)
 
     def bus_reconnected(self) -> None:
         """The bus was lost and is connected anew."""

@@ -32,6 +32,8 @@ class Sources:
 
     environments: Callable[[], Iterable[FollowedEnvironment]]
     connections: Callable[[], ConnectionPool]
+    hears_all: Callable[[], bool]
+    """Whether every change, on whichever node, is told of at once."""
 
 
 class SourcesCollector(Collector):
@@ -42,12 +44,13 @@ class SourcesCollector(Collector):
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """What may come, so that the registry need not ask for it when the collector is registered."""
-        return [_family(definition) for definition in (*_ENVIRONMENTS, *_CONNECTIONS)]
+        return [_family(definition) for definition in (*_ENVIRONMENTS, *_CONNECTIONS, catalogue.BUS_UP)]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """How things are at this moment."""
         streams, revision = (_family(definition) for definition in _ENVIRONMENTS)
         in_use, limit = (_family(definition) for definition in _CONNECTIONS)
+        bus = _family(catalogue.BUS_UP)
         if self.sources is not None:
             for followed in self.sources.environments():
                 place = followed.project, followed.environment
@@ -56,7 +59,8 @@ class SourcesCollector(Collector):
             pool = self.sources.connections()
             in_use.add_metric((), pool.in_use)
             limit.add_metric((), pool.limit)
-        yield from (streams, revision, in_use, limit)
+            bus.add_metric((), self.sources.hears_all())
+        yield from (streams, revision, in_use, limit, bus)
 
 
 _ENVIRONMENTS = (catalogue.STREAMS_OPEN, catalogue.ENVIRONMENT_REVISION)

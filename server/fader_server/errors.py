@@ -84,6 +84,22 @@ class Conflict(FaderError):
     status, slug, title = 409, "conflict", "In conflict with what there is"
 
 
+class StillRunning(FaderError):
+    """A request with the same idempotency key is under way, and has been for longer than anybody should wait."""
+
+    status, slug, title = 409, "still-running", "An earlier try is still running"
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("An earlier try of this request is still running.", hint="Send it again in a moment.")
+
+
+class SecretNotKept(FaderError):
+    """The request has been done before; the answer to it held a secret, and secrets are not kept."""
+
+    status, slug, title = 409, "secret-not-kept", "Done before, and the secret is not kept"
+
+
 class PreconditionFailed(FaderError):
     """Somebody else has changed the thing since the sender looked at it."""
 
@@ -115,6 +131,12 @@ class Invalid(FaderError):
         more = f" ({len(errors) - 1} more in `errors`)" if len(errors) > 1 else ""
         where = f"{first.field}: " if first.field else ""
         return cls(f"{where}{first.detail}{more}", field=first.field, hint=first.hint, errors=errors)
+
+
+class KeyReused(FaderError):
+    """The idempotency key belongs to another request."""
+
+    status, slug, title = 422, "idempotency-key-reused", "Another request had this idempotency key"
 
 
 class Unavailable(FaderError):

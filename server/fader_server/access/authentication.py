@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from fader_server.access.credentials import TOKEN_PREFIX, digest, presented, sdk_key_parts
 from fader_server.access.principals import AdminPrincipal, SdkPrincipal
+from fader_server.bus import CredentialRevoked, Message
 from fader_server.errors import Forbidden, Unauthorized, Unavailable
+from fader_server.standby import Standby
 from fader_server.storage import Store, keys
 from fader_server.storage.records import AdminToken, SdkKey
 
@@ -31,16 +33,28 @@ class _Known(Generic[_CredentialT]):
         self._look_up: Callable[[str], Awaitable[_CredentialT | None]] = look_up
         self._seen: dict[str, tuple[_CredentialT, datetime]] = {}
 
-    async def get(self, secret_digest: str, now: datetime) -> _CredentialT | None:
+    async def get(
+        self, secret_digest: str, now: datetime, copied: Callable[[], Awaitable[_CredentialT | None]] | None = None
+    ) -> _CredentialT | None:
+        """The credential with this digest.
+
+        Args:
+            copied: asked while the database is away, for what has not been seen yet.
+
+        Raises:
+            Unavailable: if nobody can say at the moment; never ``None``, which would sign people out.
+        """
         seen = self._seen.get(secret_digest)
         if seen is not None and abs(now - seen[1]) < _TRUSTED_FOR:
             return seen[0]
         try:
             found = await self._look_up(secret_digest)
         except Unavailable:
-            if seen is None:
+            if seen is not None:
+                return seen[0]
+            found = None if copied is None else await copied()
+            if found is None:
                 raise
-            return seen[0]
         self._seen.pop(secret_digest, None)
         if found is not None:
             if len(self._seen) >= _REMEMBERED:
@@ -58,10 +72,12 @@ class Access:
     Args:
         store: where keys and tokens are kept.
         clock: the time, aware.
+        standby: knows keys while the database is away.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], standby: Standby | None = None) -> None:
         self._store = store
+        self._standby = standby
         self._clock = clock
         self._keys = _Known(self._key_by_digest)
         self._tokens = _Known(self._token_by_digest)
@@ -90,7 +106,7 @@ class Access:
                 hint="Create one: POST /api/v1/projects/{project}/keys.",
             )
         now = self._clock()
-        key = await self._keys.get(digest(credential), now)
+        key = await self._keys.get(digest(credential), now, lambda: self._copied_key(credential))
         if key is None:
             raise Unauthorized("This SDK key is not known here.", hint="Was it made on another server?")
         if key.revoked_at is not None:
@@ -126,12 +142,18 @@ class Access:
         _refuse_expired("Admin token", token.name, token.expires_at, now)
         self._used_tokens[token.id] = now
         self._write_use(now)
-        return AdminPrincipal(token.name, token.role, token.projects, token.environments)
+        return AdminPrincipal(token.id, token.name, token.role, token.projects, token.environments)
 
     def forget(self, credential_id: str) -> None:
         """Look a key or token up anew at its next use, because it was revoked, deleted or changed."""
         self._keys.forget(credential_id)
         self._tokens.forget(credential_id)
+
+    async def follow(self, messages: AsyncIterator[Message]) -> None:
+        """Forget what other servers say was revoked, for as long as there are messages."""
+        async for message in messages:
+            if isinstance(message, CredentialRevoked):
+                self.forget(message.credential_id)
 
     async def close(self) -> None:
         """Write down the last uses that are not written yet."""
@@ -142,6 +164,13 @@ class Access:
     async def _key_by_digest(self, secret_digest: str) -> SdkKey | None:
         async with self._store.read() as connection:
             return await keys.key_by_hash(connection, secret_digest)
+
+    async def _copied_key(self, credential: str) -> SdkKey | None:
+        parts = sdk_key_parts(credential)
+        if self._standby is None or parts is None:
+            return None
+        copy = await self._standby.load(parts.project, parts.environment)
+        return None if copy is None else copy.keys.get(digest(credential))
 
     async def _token_by_digest(self, secret_digest: str) -> AdminToken | None:
         async with self._store.read() as connection:

@@ -1,6 +1,7 @@
 """Giving out keys and tokens, and taking them back."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from fader_server.access.credentials import digest, new_id, new_sdk_key, new_tok
 from fader_server.bus import Bus, KeyRevoked
 from fader_server.errors import FieldError, Invalid, NotFound
 from fader_server.storage import Store, environments, keys
+from fader_server.storage.idempotency import Holding, not_held
 from fader_server.storage.records import AdminToken, Role, SdkKey
 
 _NAME_LENGTH = 200
@@ -45,13 +47,21 @@ class CredentialService:
         bus: tells other servers and open streams that a key is no longer valid.
         access: must forget what it remembers of it.
         clock: the time, aware.
+        hold: what becomes of transactions at the end of their blocks.
     """
 
-    def __init__(self, store: Store, bus: Bus, access: Access, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, access: Access, clock: Callable[[], datetime], hold: Holding = not_held
+    ) -> None:
         self._store = store
         self._bus = bus
         self._access = access
         self._clock = clock
+        self._hold = hold
+
+    def holding(self, hold: Holding) -> "CredentialService":
+        """The same, with another ``hold``."""
+        return CredentialService(self._store, self._bus, self._access, self._clock, hold)
 
     async def issue_key(self, project: str, environment: str, name: str, expires_at: datetime | None) -> IssuedKey:
         """Make a key for SDKs in this environment.
@@ -61,7 +71,7 @@ class CredentialService:
         """
         now = self._clock()
         errors = _name_and_expiry_errors(name, expires_at, now)
-        async with self._store.write() as connection:
+        async with self._hold(self._store.write()) as connection:
             if await environments.project(connection, project) is None:
                 raise NotFound(f"There is no project {project!r}.")
             if await environments.state(connection, project, environment) is None:
@@ -94,13 +104,11 @@ class CredentialService:
         Raises:
             NotFound: if the project has no such key.
         """
-        async with self._store.write() as connection:
+        async with self._hold(self._ending(key_id)) as connection:
             key = await _existing_key(connection, project, key_id)
             may_revoke(key)
             if key.revoked_at is None:
                 await keys.revoke_key(connection, key_id, self._clock())
-        self._access.forget(key_id)
-        await self._bus.publish(KeyRevoked(key_id))
 
     async def issue_token(
         self,
@@ -124,7 +132,6 @@ class CredentialService:
                 for position, key in enumerate(scope)
                 if not 0 < len(key) <= 128 or not key.isprintable()
             ]
-        _refuse(errors)
         secret = new_token()
         token = AdminToken(
             id=new_id(),
@@ -135,7 +142,8 @@ class CredentialService:
             created_at=now,
             expires_at=expires_at,
         )
-        async with self._store.write() as connection:
+        async with self._hold(self._store.write()) as connection:
+            _refuse(errors)
             await keys.insert_token(connection, token, digest(secret))
         return IssuedToken(token, secret)
 
@@ -145,11 +153,18 @@ class CredentialService:
         Raises:
             NotFound: if there is no such token.
         """
-        async with self._store.write() as connection:
+        async with self._hold(self._ending(token_id)) as connection:
             if await keys.token(connection, token_id) is None:
                 raise NotFound(f"There is no token {token_id!r}.")
             await keys.delete_token(connection, token_id)
-        self._access.forget(token_id)
+
+    @asynccontextmanager
+    async def _ending(self, credential_id: str) -> AsyncIterator[AsyncConnection]:
+        """A transaction that makes a credential invalid: everybody is told once it is."""
+        async with self._store.write() as connection:
+            yield connection
+        self._access.forget(credential_id)
+        await self._bus.publish(KeyRevoked(credential_id))
 
 
 async def _existing_key(connection: AsyncConnection, project: str, key_id: str) -> SdkKey:

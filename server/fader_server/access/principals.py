@@ -20,6 +20,7 @@ class SdkPrincipal(Struct, frozen=True):
 class AdminPrincipal(Struct, frozen=True):
     """A person or a pipeline. No ``projects`` or no ``environments`` means all of them."""
 
+    token_id: str
     name: str
     role: Role
     projects: tuple[str, ...] = ()

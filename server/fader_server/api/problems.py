@@ -21,6 +21,7 @@ from fader_server.errors import (
     Invalid,
     Malformed,
     NotFound,
+    StillRunning,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -52,6 +53,11 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The nearest names that do exist."""
 
 
+def response_to(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Put any error on the wire: an answer by itself, where the framework cannot give it."""
+    return problem_response(request, error) if isinstance(error, FaderError) else _of_anything(request, error)
+
+
 def request_id(request: Request[Any, Any, Any]) -> str:
     """The id under which this request is logged; drawn here if nobody has given it one yet."""
     state: dict[str, Any] = request.scope.setdefault("state", {})
@@ -77,7 +83,7 @@ def problem_response(
     extra = dict(headers or {})
     if isinstance(error, Unauthorized):
         extra["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Unavailable):
+    if isinstance(error, StillRunning | Unavailable):
         extra["Retry-After"] = str(error.retry_after)
     return Response(problem, status_code=error.status, media_type=PROBLEM_JSON, headers=extra)
 

@@ -13,17 +13,20 @@ from fader_server.flags.commands import Intent
 from fader_server.flags.findings import Findings
 from fader_server.flags.limits import Limits
 from fader_server.storage import Store, changes
+from fader_server.storage.idempotency import Holding, not_held
 from fader_server.storage.records import ChangeKind, Entry
 
 
 class Transaction:
     """One command's transaction: the connection, the moment, and what is to be announced after the commit."""
 
-    def __init__(self, connection: AsyncConnection, intent: Intent, now: datetime) -> None:
+    def __init__(
+        self, connection: AsyncConnection, intent: Intent, now: datetime, announcements: list[Message]
+    ) -> None:
         self.connection = connection
         self.intent = intent
         self.now = now
-        self.announcements: list[Message] = []
+        self.announcements = announcements
 
     async def log(
         self,
@@ -64,18 +67,26 @@ class Writer:
         bus: whom to tell.
         limits: how much of everything.
         clock: the time, aware.
+        hold: what becomes of transactions at the end of their blocks.
     """
 
-    def __init__(self, store: Store, bus: Bus, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, limits: Limits, clock: Callable[[], datetime], hold: Holding = not_held
+    ) -> None:
         self.store = store
         self.bus = bus
         self.limits = limits
         self.clock = clock
+        self._hold = hold
+
+    def holding(self, hold: Holding) -> "Writer":
+        """The same, with another ``hold``."""
+        return Writer(self.store, self.bus, self.limits, self.clock, hold)
 
     @asynccontextmanager
     async def transaction(self, intent: Intent) -> AsyncIterator[Transaction]:
-        """All that the block writes becomes true at once when it ends, and is announced then; or nothing if
-        it raises.
+        """All that the block writes becomes true at once when it ends (or when what holds it lets go), and is
+        announced then; or nothing if it raises.
 
         Raises:
             Invalid: if the intent's reason is not fit to be kept.
@@ -83,9 +94,14 @@ class Writer:
         findings = Findings()
         findings.check_text("reason", intent.reason, self.limits.text, lines=True)
         findings.raise_if_any()
-        async with self.store.write(dry_run=intent.dry_run) as connection:
-            transaction = Transaction(connection, intent, self.clock())
-            yield transaction
-        if not intent.dry_run:
-            for message in transaction.announcements:
+        announcements: list[Message] = []
+        async with self._hold(self._announced(announcements, dry_run=intent.dry_run)) as connection:
+            yield Transaction(connection, intent, self.clock(), announcements)
+
+    @asynccontextmanager
+    async def _announced(self, announcements: list[Message], *, dry_run: bool) -> AsyncIterator[AsyncConnection]:
+        async with self.store.write(dry_run=dry_run) as connection:
+            yield connection
+        if not dry_run:
+            for message in announcements:
                 await self.bus.publish(message)

@@ -70,6 +70,11 @@ def is_misconfigured(fault: BaseException) -> bool:
     return _state(fault) in _MISCONFIGURED_STATES
 
 
+def is_lock_timeout(fault: BaseException) -> bool:
+    """Whether another transaction has held for too long what this one waited for."""
+    return _state(fault) == "55P03"
+
+
 def is_unstorable_text(fault: BaseException) -> bool:
     """Whether something that was sent holds a character that PostgreSQL cannot keep: NUL."""
     return _state(fault) in _UNSTORABLE_STATES

@@ -159,3 +159,11 @@ class Usage(Record, frozen=True, kw_only=True):
     variant: str
     count: int
     last_at: datetime
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """What was answered to a request, to be answered again. ``body`` is text: JSON, or nothing."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeDecorator
 
 from fader import model
 from fader_server.storage.documents import encode
-from fader_server.storage.records import Configuration
+from fader_server.storage.records import Answer, Configuration
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -220,4 +220,17 @@ usage_reports = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("received_at", UtcTime, nullable=False),
     sa.Index("usage_reports_by_time", "received_at"),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    # No foreign key: a token may be deleted by the very request whose answer is kept here.
+    sa.Column("token", sa.String(32), primary_key=True),
+    sa.Column("key", _KEY, primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    # Null only within the transaction that inserts the row; nobody else ever sees it so.
+    sa.Column("answer", Document(Answer)),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index("idempotency_keys_by_time", "created_at"),
 )

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from fader import model
 from fader_server.errors import Malformed, Unavailable
-from fader_server.storage import changes, environments, faults, flags, keys, segments, usage
+from fader_server.storage import changes, environments, faults, flags, idempotency, keys, segments, usage
 from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
 from fader_server.storage.migrate import migrate_engine
@@ -182,9 +182,10 @@ class Store:
             return await usage.record(connection, reports, now)
 
     async def prune(self, now: datetime) -> None:
-        """Forget counts and report ids that are too old to be of use. Worth calling once an hour."""
+        """Forget counts, report ids and kept answers that are too old to be of use. Worth calling once an hour."""
         async with self.write() as connection:
             await usage.prune(connection, now)
+            await idempotency.prune(connection, now)
 
 
 _NOTHING_CHANGED = "The database cannot be used at the moment; nothing was changed."

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.storage import schema
+from fader_server.storage.conflicts import insert_into
 from fader_server.storage.records import Usage, UsageReport
 from fader_server.storage.schema import MOST_PARAMETERS
 
@@ -55,7 +55,7 @@ async def record(connection: AsyncConnection, reports: Sequence[UsageReport], no
 
 async def _is_fresh(connection: AsyncConnection, report: UsageReport, now: datetime) -> bool:
     """Whether this report has not been seen; it has been from now on."""
-    noted = _insert_into(connection, schema.usage_reports).on_conflict_do_nothing()
+    noted = insert_into(connection, schema.usage_reports).on_conflict_do_nothing()
     inserted = await connection.execute(
         noted.values(project=report.project, environment=report.environment, id=report.id, received_at=now)
     )
@@ -84,7 +84,7 @@ async def _known_flags(connection: AsyncConnection, reports: Sequence[UsageRepor
 
 
 async def _add(connection: AsyncConnection, totals: dict[_Place, tuple[int, datetime]]) -> None:
-    inserting = _insert_into(connection, schema.usage)
+    inserting = insert_into(connection, schema.usage)
     counted = inserting.excluded
     adding = inserting.on_conflict_do_update(
         index_elements=list(schema.usage.primary_key),
@@ -100,11 +100,6 @@ async def _add(connection: AsyncConnection, totals: dict[_Place, tuple[int, date
         for (project, environment, flag, variant, hour), (count, last) in sorted(totals.items())
     ]
     await connection.execute(adding, rows)
-
-
-def _insert_into(connection: AsyncConnection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """Both databases say ``ON CONFLICT`` alike; the library has it once for each."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 async def of_flag(

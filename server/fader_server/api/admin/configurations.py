@@ -9,7 +9,7 @@ from litestar.params import HeaderParameter, JSONBody
 from msgspec import Struct
 
 from fader import model
-from fader_server.api.admin.operations import DryRun, ReasonParameter, answer, intent, operation
+from fader_server.api.admin.operations import DryRun, ReasonParameter, answer, intent, writing
 from fader_server.api.admin.requests import AddRule, Configure, ReplaceRule, RollOut, SwitchOn, Why, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
 from fader_server.api.admin.views import FlagWritten, written_view
@@ -27,14 +27,14 @@ FlagTarget: TypeAlias = NamedDependency[Target]
 
 def _write(operation_id: str, summary: str, *, body: type[Struct] | None = None, status: int = 200) -> dict[str, Any]:
     """All of these are for editors, touch one environment, and can meet an archived flag."""
-    return operation(
+    return writing(
         operation_id,
         summary,
         role="editor",
         scope="environment",
         body=body,
         status=status,
-        errors=(404, 409, 412),
+        errors=(404, 412),
     )
 
 

@@ -3,7 +3,7 @@
 from litestar import Router, delete, get, post
 from litestar.params import JSONBody
 
-from fader_server.api.admin.operations import Cursor, Limit, operation, page_of, position_of
+from fader_server.api.admin.operations import Cursor, Limit, operation, page_of, position_of, writing
 from fader_server.api.admin.requests import IssueKey, IssueToken
 from fader_server.api.admin.services import Admin, InPath, Principal
 from fader_server.api.admin.views import (
@@ -38,7 +38,7 @@ async def list_keys(
 
 @post(
     "/projects/{project:str}/keys",
-    **operation(
+    **writing(
         "create_key",
         "Create an SDK key for an environment",
         role="admin",
@@ -46,6 +46,7 @@ async def list_keys(
         body=IssueKey,
         status=201,
         errors=(404,),
+        shown_once="secret",
     ),
 )
 async def create_key(admin: Admin, principal: Principal, project: InPath, data: JSONBody[IssueKey]) -> NewKey:
@@ -55,7 +56,7 @@ async def create_key(admin: Admin, principal: Principal, project: InPath, data: 
 
 @delete(
     "/projects/{project:str}/keys/{key:str}",
-    **operation(
+    **writing(
         "revoke_key",
         "Revoke an SDK key, and end the streams that use it",
         role="admin",
@@ -77,13 +78,14 @@ async def list_tokens(admin: Admin, limit: Limit = 100, cursor: Cursor = None) -
 
 @post(
     "/tokens",
-    **operation(
+    **writing(
         "create_token",
         "Create an admin token",
         role="admin",
         scope="whole server",
         body=IssueToken,
         status=201,
+        shown_once="secret",
     ),
 )
 async def create_token(admin: Admin, data: JSONBody[IssueToken]) -> NewToken:
@@ -99,7 +101,7 @@ async def create_token(admin: Admin, data: JSONBody[IssueToken]) -> NewToken:
 
 @delete(
     "/tokens/{token:str}",
-    **operation("delete_token", "Delete an admin token", role="admin", scope="whole server", status=204, errors=(404,)),
+    **writing("delete_token", "Delete an admin token", role="admin", scope="whole server", status=204, errors=(404,)),
 )
 async def delete_token(admin: Admin, token: InPath) -> None:
     await admin.credentials.delete_token(token)

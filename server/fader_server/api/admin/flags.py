@@ -17,6 +17,7 @@ from fader_server.api.admin.operations import (
     operation,
     page_of,
     position_of,
+    writing,
 )
 from fader_server.api.admin.requests import CreateFlag, PatchFlag, Why, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
@@ -50,7 +51,7 @@ async def list_flags(
 
 @post(
     "/",
-    **operation(
+    **writing(
         "create_flag",
         "Create a flag, switched off everywhere",
         role="editor",
@@ -79,7 +80,7 @@ async def get_flag(admin: Admin, principal: Principal, project: InPath, flag: In
 
 @patch(
     "/{flag:str}",
-    **operation(
+    **writing(
         "patch_flag",
         "Change a flag's texts, kind and variants",
         role="editor",
@@ -104,7 +105,7 @@ async def patch_flag(
 
 @delete(
     "/{flag:str}",
-    **operation(
+    **writing(
         "delete_flag",
         "Delete an archived flag for good",
         role="editor",
@@ -127,7 +128,7 @@ async def delete_flag(
 
 @post(
     "/{flag:str}/archive",
-    **operation(
+    **writing(
         "archive_flag",
         "Take a flag away from all SDKs, and keep it",
         role="editor",
@@ -150,7 +151,7 @@ async def archive_flag(
 
 @post(
     "/{flag:str}/unarchive",
-    **operation(
+    **writing(
         "unarchive_flag",
         "Bring an archived flag back as it was",
         role="editor",

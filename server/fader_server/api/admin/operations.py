@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from fader_server.access import AdminPrincipal
+from fader_server.api.admin.idempotency import SHOWN_ONCE, AnswersKept, KeyedOperation
 from fader_server.api.admin.requests import LINES
 from fader_server.api.admin.views import Page
 from fader_server.api.bodies import StrictBody
@@ -94,6 +95,31 @@ def operation(
     if body is not None:
         declared["dto"] = StrictBody[body]  # type: ignore[valid-type]
         declared["return_dto"] = None
+    return declared
+
+
+def writing(
+    operation_id: str,
+    summary: str,
+    *,
+    role: Role,
+    scope: Scope,
+    body: type[Struct] | None = None,
+    status: int = 200,
+    errors: tuple[int, ...] = (),
+    shown_once: str | None = None,
+) -> dict[str, Any]:
+    """Arguments for the decorator of a route that changes something: tries of one request may share a key.
+
+    Args:
+        shown_once: a field of the answer that is kept nowhere.
+        The others: see :func:`operation`.
+    """
+    declared = operation(operation_id, summary, role=role, scope=scope, body=body, status=status, errors=(409, *errors))
+    declared["middleware"] = [AnswersKept()]
+    declared["operation_class"] = KeyedOperation
+    if shown_once is not None:
+        declared["opt"] |= {SHOWN_ONCE: shown_once}
     return declared
 
 

@@ -13,6 +13,7 @@ from fader_server.api.admin.operations import (
     operation,
     page_of,
     position_of,
+    writing,
 )
 from fader_server.api.admin.requests import CreateEnvironment, CreateProject, DescribeProject
 from fader_server.api.admin.services import Admin, InPath, Principal
@@ -43,7 +44,7 @@ async def list_projects(admin: Admin, principal: Principal, limit: Limit = 100, 
 
 @post(
     "/projects",
-    **operation(
+    **writing(
         "create_project",
         "Create a project, with development, staging and production",
         role="admin",
@@ -70,7 +71,7 @@ async def get_project(admin: Admin, project: InPath) -> Project:
 
 @patch(
     "/projects/{project:str}",
-    **operation(
+    **writing(
         "describe_project",
         "Change a project's description",
         role="admin",
@@ -88,7 +89,7 @@ async def describe_project(
 
 @delete(
     "/projects/{project:str}",
-    **operation(
+    **writing(
         "delete_project",
         "Delete a project whose flags are all archived, with everything in it",
         role="admin",
@@ -118,7 +119,7 @@ async def list_environments(
 
 @post(
     "/projects/{project:str}/environments",
-    **operation(
+    **writing(
         "create_environment",
         "Create an environment, in which all flags are off",
         role="admin",
@@ -145,7 +146,7 @@ async def get_environment(admin: Admin, project: InPath, environment: InPath) ->
 
 @delete(
     "/projects/{project:str}/environments/{environment:str}",
-    **operation(
+    **writing(
         "delete_environment",
         "Delete an environment with its keys and all that is configured in it",
         role="admin",

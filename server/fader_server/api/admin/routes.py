@@ -13,10 +13,12 @@ from fader_server.api.admin.credentials import key_routes, token_routes
 from fader_server.api.admin.explaining import explaining_routes
 from fader_server.api.admin.flags import flag_routes
 from fader_server.api.admin.history import history_routes
+from fader_server.api.admin.idempotency import answered_before
 from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
 from fader_server.api.admin.segments import segment_routes
 from fader_server.api.admin.services import admin_services
 from fader_server.api.guards import authorise
+from fader_server.storage.idempotency import AnsweredBefore
 
 
 def _principal(request: Request[str, AdminPrincipal, Any]) -> AdminPrincipal:
@@ -52,8 +54,9 @@ routes: list[ControllerRouterHandler] = [
     Router(
         path="/",
         guards=[authorise],
+        exception_handlers={AnsweredBefore: answered_before},
         dependencies={
-            "admin": Provide(admin_services, sync_to_thread=False),
+            "admin": Provide(admin_services),
             "principal": Provide(_principal, sync_to_thread=False),
         },
         route_handlers=[_without_options(router) for router in _ROUTERS],

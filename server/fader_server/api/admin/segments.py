@@ -16,6 +16,7 @@ from fader_server.api.admin.operations import (
     operation,
     page_of,
     position_of,
+    writing,
 )
 from fader_server.api.admin.requests import CreateSegment, ReplaceSegment, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
@@ -46,7 +47,7 @@ async def list_segments(admin: Admin, project: InPath, limit: Limit = 100, curso
 @post(
     "/",
     request_max_body_size=LARGEST_BODY,
-    **operation(
+    **writing(
         "create_segment",
         "Create a segment",
         role="editor",
@@ -82,7 +83,7 @@ async def get_segment(admin: Admin, project: InPath, segment: InPath) -> Segment
 @put(
     "/{segment:str}",
     request_max_body_size=LARGEST_BODY,
-    **operation(
+    **writing(
         "replace_segment",
         "Replace all of a segment but its names",
         role="editor",
@@ -106,7 +107,7 @@ async def replace_segment(
 
 @delete(
     "/{segment:str}",
-    **operation(
+    **writing(
         "delete_segment",
         "Delete a segment that no rule names",
         role="editor",

@@ -1,16 +1,18 @@
 """What the admin API's handlers call."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from litestar import Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from fader_server.access import Access, AdminPrincipal
 from fader_server.access.issuing import CredentialService
+from fader_server.api.admin.idempotency import holding
 from fader_server.bus import Bus
 from fader_server.flags.configurations import ConfigurationService
 from fader_server.flags.limits import Limits
@@ -19,6 +21,7 @@ from fader_server.flags.segments import SegmentService
 from fader_server.flags.service import FlagService
 from fader_server.flags.writing import Writer
 from fader_server.storage import Store
+from fader_server.storage.idempotency import Holding, not_held
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class AdminServices:
     access: Access
     clock: Callable[[], datetime]
     heartbeat_seconds: float
+    writer: Writer
     flags: FlagService
     configurations: ConfigurationService
     segments: SegmentService
@@ -60,6 +64,7 @@ class AdminServices:
             access=access,
             clock=clock,
             heartbeat_seconds=heartbeat_seconds,
+            writer=writer,
             flags=FlagService(writer),
             configurations=ConfigurationService(writer),
             segments=SegmentService(writer),
@@ -67,11 +72,25 @@ class AdminServices:
             credentials=CredentialService(store, bus, access, clock),
         )
 
+    def holding(self, hold: Holding) -> "AdminServices":
+        """The same, for one request; ``hold`` says what becomes of the transaction that its command writes in."""
+        writer = self.writer.holding(hold)
+        return replace(
+            self,
+            writer=writer,
+            flags=FlagService(writer),
+            configurations=ConfigurationService(writer),
+            segments=SegmentService(writer),
+            projects=ProjectService(writer),
+            credentials=self.credentials.holding(hold),
+        )
 
-def admin_services(state: State) -> AdminServices:
-    """For dependency injection: what the application has put into its state."""
+
+async def admin_services(state: State, request: Request[str, AdminPrincipal, Any]) -> AdminServices:
+    """For dependency injection: what the application has put into its state, or the same for this one request."""
     services: AdminServices = state.admin
-    return services
+    hold = await holding(request, services.clock())
+    return services if hold is not_held else services.holding(hold)
 
 
 Admin: TypeAlias = NamedDependency[AdminServices]

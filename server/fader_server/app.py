@@ -1,31 +1,43 @@
 """Builds the parts and hands them to each other: the one place that knows all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.types import ASGIApp
 
-from fader_server.access import Access, ensure_initial_credentials, has_admin_token
-from fader_server.api import health, sdk
+from fader_server.access import Access
+from fader_server.api import health, metrics, sdk
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.openapi import openapi_config
 from fader_server.api.problems import exception_handlers
 from fader_server.api.request_log import RequestLog
+from fader_server.api.request_spans import RequestSpans
+from fader_server.bus import Bus
 from fader_server.bus.in_process import InProcessBus
+from fader_server.bus.redis_bus import RedisBus
 from fader_server.distribution import Distributor
+from fader_server.distribution.distributor import Pace
 from fader_server.errors import FaderError
 from fader_server.flags.limits import Limits
 from fader_server.logs import logger
+from fader_server.opening import Opening
+from fader_server.redis_client import redis_client
 from fader_server.settings import Settings, SettingsError
+from fader_server.standby import Standby
+from fader_server.standby.redis_standby import RedisStandby
 from fader_server.storage import Store
+from fader_server.telemetry import Sources, Telemetry, watch_event_loop
 
 _log = logger(__name__)
 
 _TIDY_EVERY: Final = timedelta(hours=1)
+_LAST_TRACES_SECONDS: Final = 2.0
 
 
 def now() -> datetime:
@@ -39,65 +51,107 @@ def create_app(settings: Settings) -> Litestar:
     Raises:
         SettingsError: at its start, if the database cannot be used or initial credentials make no sense.
     """
+    telemetry = Telemetry.of(os.environ)
 
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
-        try:
-            store = await Store.open(settings.database_url)
-        except (ValueError, FaderError) as error:
-            raise SettingsError((f"DATABASE_URL: {error.__cause__ or error}",)) from error
-        bus = InProcessBus()
-        access = Access(store, now)
-        distributor = Distributor(
-            store, bus, heartbeat_seconds=settings.heartbeat_seconds, poll_seconds=settings.poll_seconds
-        )
-        app.state.heartbeat_seconds = settings.heartbeat_seconds
-        app.state.distributor = distributor
-        app.state.admin = AdminServices.build(
-            store=store,
-            bus=bus,
-            access=access,
-            clock=now,
-            limits=Limits(),
-            heartbeat_seconds=settings.heartbeat_seconds,
-        )
-        try:
-            await _ensure_credentials(store, settings)
-            tidying = asyncio.create_task(_tidy(store))
-            try:
-                async with distributor.running():
-                    yield
-            finally:
-                tidying.cancel()
-                await bus.close()
-                await access.close()
-        finally:
-            await store.close()
+        async with AsyncExitStack() as stack:
+            await _start(app, settings, telemetry, stack)
+            yield
 
     return Litestar(
-        route_handlers=[Router("/api/v1", route_handlers=routes), *sdk.routes, *health.routes],
+        route_handlers=[Router("/api/v1", route_handlers=routes), *sdk.routes, *health.routes, *metrics.routes],
         lifespan=[running],
         exception_handlers=exception_handlers,
         openapi_config=openapi_config(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
+        state=State({"telemetry": telemetry, "metrics_token": settings.metrics_token, "give_up": _log_failure}),
     )
 
 
 def create_asgi(app: Litestar) -> ASGIApp:
-    """The application as a server runs it: with a line in the log for each request."""
-    return RequestLog(app)
+    """The application as a server runs it: each request has a line in the log, a place in the metrics, and a span where
+    traces are wanted."""
+    telemetry: Telemetry = app.state.telemetry
+    logged = RequestLog(app, telemetry.metrics)
+    return logged if telemetry.requests is None else RequestSpans(logged, telemetry.requests)
 
 
-async def _ensure_credentials(store: Store, settings: Settings) -> None:
+def _sources(distributor: Distributor, store: Store, bus: Bus) -> Sources:
+    return Sources(
+        environments=distributor.followed,
+        connections=lambda: store.pool,
+        hears_all=lambda: bus.hears_all,
+    )
+
+
+async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack: AsyncExitStack) -> None:
+    """Build everything, each part before those that use it, so that the stack ends it the other way round."""
+    stack.push_async_callback(asyncio.to_thread, telemetry.close, _LAST_TRACES_SECONDS)
     try:
-        await ensure_initial_credentials(
-            store, admin_token=settings.initial_admin_token, sdk_keys=settings.initial_sdk_keys, now=now()
-        )
+        store = Store(settings.database_url, connections=settings.database_connections, telemetry=telemetry)
     except ValueError as error:
-        raise SettingsError((f"FADER_INITIAL_ADMIN_TOKEN or FADER_INITIAL_SDK_KEYS: {error}",)) from None
-    if not await has_admin_token(store):
-        _log.warning("nobody can use the admin API yet: set FADER_INITIAL_ADMIN_TOKEN to make a first token")
+        raise SettingsError((f"DATABASE_URL {error}",)) from error
+    stack.push_async_callback(store.close)
+    opening = Opening(store, settings, now)
+    await opening.once()
+    bus, standby = await _shared(settings, store, stack)
+    access = Access(store, now, standby)
+    stack.push_async_callback(access.close)
+    pace = Pace(
+        heartbeat=settings.heartbeat_seconds,
+        poll=settings.poll_seconds,
+        poll_without_bus=settings.poll_seconds_without_bus,
+    )
+    distributor = Distributor(store, bus, standby, now, pace)
+    app.state.distributor = distributor
+    app.state.heartbeat_seconds = settings.heartbeat_seconds
+    app.state.admin = AdminServices.build(
+        store=store,
+        bus=bus,
+        access=access,
+        clock=now,
+        limits=Limits(),
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    chores = [_tidy(store), watch_event_loop(telemetry.metrics)]
+    if not store.is_prepared:
+        chores.append(opening.until_done(app.state.give_up))
+    telemetry.metrics.ask(_sources(distributor, store, bus))
+    chores.append(access.follow(await stack.enter_async_context(bus.subscribe())))
+    await stack.enter_async_context(distributor.running())
+    stack.push_async_callback(bus.close)
+    await stack.enter_async_context(_side_by_side(chores))
+
+
+async def _shared(settings: Settings, store: Store, stack: AsyncExitStack) -> tuple[Bus, Standby | None]:
+    """What servers on one database have in common besides it."""
+    if settings.redis_url is None:
+        return InProcessBus(hears_all=not store.is_shared), None
+    try:
+        client = redis_client(settings.redis_url)
+    except ValueError as error:
+        raise SettingsError((f"REDIS_URL {error}",)) from None
+    stack.push_async_callback(client.aclose)
+    bus = RedisBus(client, f"{settings.redis_prefix}:bus")
+    await stack.enter_async_context(bus.running())
+    return bus, RedisStandby(client, settings.redis_prefix)
+
+
+@asynccontextmanager
+async def _side_by_side(chores: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(chore) for chore in chores]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_failure(error: SettingsError) -> None:
+    _log.error("this server cannot become ready", problems=list(error.problems))
 
 
 async def _tidy(store: Store) -> None:

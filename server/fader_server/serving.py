@@ -71,6 +71,11 @@ class _Server(uvicorn.Server):
         self._settings = settings
         self._listening = listening
         self.failure: SettingsError | None = None
+        app.state.give_up = self._give_up
+
+    def _give_up(self, failure: SettingsError) -> None:
+        self.failure = failure
+        self.should_exit = True
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         # Not by the ASGI lifespan protocol, which knows failures as text only.

@@ -6,6 +6,7 @@ platforms hand over secrets. Everything that is wrong is said at once, before an
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -14,6 +15,8 @@ from msgspec import Struct
 
 LogFormat: TypeAlias = Literal["json", "console"]
 
+_SHORTEST_TOKEN: Final = 16
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that the server is told; ``SETTINGS`` describes each. The text form hides what is secret."""
@@ -21,14 +24,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     database_url: str
+    database_connections: int
+    redis_url: str | None
+    redis_prefix: str
     log_format: LogFormat | None
     log_level: str
     heartbeat_seconds: float
     poll_seconds: float
+    poll_seconds_without_bus: float
     max_body_bytes: int
     shutdown_seconds: float
     initial_admin_token: str | None
     initial_sdk_keys: tuple[str, ...]
+    metrics_token: str | None
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port!r})"
@@ -94,13 +102,31 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+def _token(text: str) -> str:
+    if len(text) < _SHORTEST_TOKEN or not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError(f"must be at least {_SHORTEST_TOKEN} ASCII characters without spaces")
+    return text
+
+
 def _keys(text: str) -> tuple[str, ...]:
     return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
 def _database(text: str) -> str:
     if "://" not in text and not text.startswith("sqlite:"):
-        raise ValueError("must be a URL such as sqlite:///fader.db")
+        raise ValueError("must be a URL such as sqlite:///fader.db or postgresql://user@host/fader")
+    return text
+
+
+def _redis(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be a URL such as redis://host:6379/0, or rediss://… with TLS")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text):
+        raise ValueError("must be 1 to 64 letters, digits and . _ : -")
     return text
 
 
@@ -124,9 +150,34 @@ SETTINGS: Final = (
         field="database_url",
         read=_database,
         default="sqlite:///fader.db",
-        meaning="Where everything is kept. A SQLite file: three slashes for a path from the working directory, "
-        "four for one from the root.",
+        meaning="Where everything is kept. A SQLite file (three slashes for a path from the working directory, four "
+        "for one from the root), or PostgreSQL: `postgresql://user:password@host:5432/fader`, with "
+        "`?sslmode=verify-full` and whatever else its URLs may have.",
         is_secret=True,
+    ),
+    Setting(
+        name="FADER_DATABASE_CONNECTIONS",
+        field="database_connections",
+        read=_integer(1, 1_000),
+        default="10",
+        meaning="With PostgreSQL: how many connections this server may have open at once.",
+    ),
+    Setting(
+        name="REDIS_URL",
+        field="redis_url",
+        read=_redis,
+        default=None,
+        meaning="With several servers on one PostgreSQL: `redis://:password@host:6379/0`, by which they tell each "
+        "other of changes at once, and from which one that starts while the database is away answers SDKs. Without it "
+        "they find each other's changes by asking the database.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_REDIS_PREFIX",
+        field="redis_prefix",
+        read=_prefix,
+        default="fader",
+        meaning="What the names of keys and channels in Redis begin with: one for each installation that shares it.",
     ),
     Setting(
         name="FADER_LOG_FORMAT",
@@ -157,6 +208,13 @@ SETTINGS: Final = (
         meaning="How often the database is asked for changes that nobody has announced.",
     ),
     Setting(
+        name="FADER_POLL_SECONDS_WITHOUT_BUS",
+        field="poll_seconds_without_bus",
+        read=_seconds(0.05, 60),
+        default="1",
+        meaning="The same while nobody would announce them: with several servers without Redis, or while it is away.",
+    ),
+    Setting(
         name="FADER_MAX_BODY_BYTES",
         field="max_body_bytes",
         read=_integer(1_024, 1_073_741_824),
@@ -185,6 +243,14 @@ SETTINGS: Final = (
         default="",
         meaning="SDK keys (`project:environment.secret`, with commas between them) that are made at the start "
         "unless they exist.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_METRICS_TOKEN",
+        field="metrics_token",
+        read=_token,
+        default=None,
+        meaning="What `GET /metrics` must be asked with, as `Authorization: Bearer …`. Unless set, anybody may ask.",
         is_secret=True,
     ),
 )

@@ -19,7 +19,10 @@ def test_health_needs_no_key(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         assert urllib3.request("GET", f"{server.url}/health/live").json() == {"status": "ok"}
         ready = urllib3.request("GET", f"{server.url}/health/ready")
-        assert (ready.status, ready.json()) == (200, {"status": "ok", "database": "ok", "streams": 0})
+        assert (ready.status, ready.json()) == (
+            200,
+            {"status": "ok", "database": "ok", "bus": "ok", "standby": "none", "streams": 0},
+        )
 
 
 def test_a_shutdown_says_goodbye_and_ends_well(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.access.authentication import Access
 from fader_server.access.credentials import digest, new_id, new_sdk_key, new_token, recognisable
-from fader_server.bus import Bus, KeyRevoked
+from fader_server.bus import Bus, CredentialRevoked
 from fader_server.errors import FieldError, Invalid, NotFound
 from fader_server.storage import Store, environments, keys
 from fader_server.storage.idempotency import Holding, not_held
@@ -164,7 +164,7 @@ class CredentialService:
         async with self._store.write() as connection:
             yield connection
         self._access.forget(credential_id)
-        await self._bus.publish(KeyRevoked(credential_id))
+        await self._bus.publish(CredentialRevoked(credential_id))
 
 
 async def _existing_key(connection: AsyncConnection, project: str, key_id: str) -> SdkKey:

@@ -1,12 +1,14 @@
 """Whether the process runs, and whether it can answer SDKs. Anybody may ask."""
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
 from msgspec import Struct
 
 from fader_server.distribution import Distributor
+
+Health: TypeAlias = Literal["ok", "degraded"]
 
 
 class Alive(Struct, frozen=True):
@@ -18,11 +20,15 @@ class Alive(Struct, frozen=True):
 class Ready(Struct, frozen=True):
     """Whether SDKs can be answered, and how the parts are.
 
-    ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory, and writes get 503.
+    ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory or from the standby's copies,
+    and writes get 503. ``bus`` is ``degraded`` while other servers' changes must be looked up. ``standby`` is ``none``
+    without Redis.
     """
 
-    status: Literal["ok", "degraded", "closing"]
-    database: Literal["ok", "degraded"]
+    status: Literal["ok", "degraded", "starting", "closing"]
+    database: Health
+    bus: Health
+    standby: Health | Literal["none"]
     streams: int
 
 
@@ -34,12 +40,22 @@ def live() -> Alive:
 
 @get("/health/ready", summary="Can it answer SDKs?", tags=["health"], operation_id="ready", sync_to_thread=False)
 def ready(request: Request[object, object, State]) -> Response[Ready]:
-    """200 while SDKs can be answered; 503 from the moment a shutdown begins."""
+    """200 while SDKs can be answered; 503 before that, and from the moment a shutdown begins."""
     distributor: Distributor = request.app.state.distributor
-    database: Literal["ok", "degraded"] = "ok" if distributor.is_current else "degraded"
+    database, bus = _health(distributor.is_current), _health(distributor.hears_all)
+    standby: Health | Literal["none"] = "none" if distributor.has_standby is None else _health(distributor.has_standby)
     if distributor.is_closing:
-        return Response(Ready("closing", database, distributor.streams), status_code=503)
-    return Response(Ready(database, database, distributor.streams))
+        status: Literal["ok", "degraded", "starting", "closing"] = "closing"
+    elif database == "degraded" and not distributor.feeds and standby != "ok":
+        status = "starting"
+    else:
+        status = "ok" if database == bus == "ok" and standby != "degraded" else "degraded"
+    answers = status in ("ok", "degraded")
+    return Response(Ready(status, database, bus, standby, distributor.streams), status_code=200 if answers else 503)
+
+
+def _health(is_well: bool) -> Health:
+    return "ok" if is_well else "degraded"
 
 
 routes: Final = [live, ready]

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 
-class RevisionHint(Struct, frozen=True):
+class RevisionHint(Struct, frozen=True, tag=True):
     """This environment has reached at least this revision."""
 
     project: str
@@ -19,27 +19,38 @@ class RevisionHint(Struct, frozen=True):
     revision: int
 
 
-class KeyRevoked(Struct, frozen=True):
-    """This SDK key is no longer valid: streams that were opened with it must end."""
+class CredentialRevoked(Struct, frozen=True, tag=True):
+    """This SDK key or admin token is no longer valid: streams that were opened with it must end."""
 
-    key_id: str
+    credential_id: str
 
 
-class EnvironmentRemoved(Struct, frozen=True):
+class EnvironmentRemoved(Struct, frozen=True, tag=True):
     """This environment no longer exists."""
 
     project: str
     environment: str
 
 
-Message: TypeAlias = RevisionHint | KeyRevoked | EnvironmentRemoved
+class MessagesLost(Struct, frozen=True, tag=True):
+    """There may have been messages that nobody heard. Whoever lives by them should ask the database now."""
+
+
+Message: TypeAlias = RevisionHint | CredentialRevoked | EnvironmentRemoved | MessagesLost
 
 
 class Bus(Protocol):
     """Carries every message to everyone who is subscribed at that moment, in order, without keeping it."""
 
+    @property
+    def hears_all(self) -> bool:
+        """Whether every change, by whichever server, is told of at once. Where not, the database must be asked."""
+
     async def publish(self, message: Message) -> None:
-        """Hand the message to all subscribers. Returns without waiting for them."""
+        """Hand the message to all subscribers. Returns without waiting for them, and never fails."""
+
+    async def publish_here(self, message: Message) -> None:
+        """The same, for subscribers in this server only: it is nothing that others do not find by themselves."""
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """Messages published from entering the context on. The iterator ends when the bus is closed."""

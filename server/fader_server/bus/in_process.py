@@ -1,4 +1,4 @@
-"""The bus of a server that runs alone."""
+"""The bus within one server: all there is where it runs alone, and where what others say arrives where it does not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from fader_server.bus import Message, RevisionHint
 
 
-class _Mailbox:
+class Mailbox:
     """What one subscriber has not read yet.
 
-    A newer hint for the same environment replaces an unread older one, so a slow subscriber holds at most one
-    per
+    A newer hint for the same environment replaces an unread older one, so a slow subscriber holds at most one per
     environment: that bounds its memory without ever losing what it must know.
     """
 
@@ -46,19 +45,31 @@ class _Mailbox:
 
 
 class InProcessBus:
-    """Implements :class:`fader_server.bus.Bus` within one event loop."""
+    """Implements :class:`fader_server.bus.Bus` within one event loop.
 
-    def __init__(self) -> None:
-        self._mailboxes: set[_Mailbox] = set()
+    Args:
+        hears_all: false where other servers, of which it hears nothing, write to the same database.
+    """
+
+    def __init__(self, *, hears_all: bool = True) -> None:
+        self._hears_all = hears_all
+        self._mailboxes: set[Mailbox] = set()
         self._closed = False
+
+    @property
+    def hears_all(self) -> bool:
+        return self._hears_all
 
     async def publish(self, message: Message) -> None:
         for mailbox in self._mailboxes:
             mailbox.put(message)
 
+    async def publish_here(self, message: Message) -> None:
+        await self.publish(message)
+
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[Message]]:
-        mailbox = _Mailbox()
+        mailbox = Mailbox()
         if self._closed:
             mailbox.close()
         self._mailboxes.add(mailbox)

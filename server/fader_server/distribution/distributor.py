@@ -1,22 +1,31 @@
 """Keeps the feed of every environment that somebody follows, and keeps each of them current."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final
 
-from fader_server.bus import Bus, EnvironmentRemoved, KeyRevoked, Message, RevisionHint
-from fader_server.distribution.events import HEARTBEAT, goodbye_event
+from msgspec import Struct
+
+from fader_server.bus import Bus, CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
+from fader_server.distribution.copying import Copying
+from fader_server.distribution.events import HEARTBEAT, Version, goodbye_event
 from fader_server.distribution.feed import Feed
 from fader_server.distribution.subscription import Ending
 from fader_server.errors import FaderError, Unavailable
 from fader_server.logs import logger
+from fader_server.standby import Standby
 from fader_server.storage import Store
+from fader_server.telemetry import FollowedEnvironment
 
 _log = logger(__name__)
 
 _FIRST_RETRY: Final = 1_000
 """Milliseconds after which the first clients come back after a goodbye; SDKs add jitter of their own."""
+
+_AFTER_A_FAULT: Final = 1.0
+"""Seconds until a chore that has failed in a way that nobody thought of is taken up again."""
 
 
 class NoSuchEnvironment(FaderError):  # noqa: N818 (reads as what happened, like the others)
@@ -25,24 +34,45 @@ class NoSuchEnvironment(FaderError):  # noqa: N818 (reads as what happened, like
     status, slug, title = 404, "not-found", "Not found"
 
 
+class Pace(Struct, frozen=True, kw_only=True):
+    """How often things are done that nobody asks for; all in seconds.
+
+    Args:
+        heartbeat: A quiet stream shows that it lives.
+        poll: The database is asked for changes that nobody told of.
+        poll_without_bus: The same, while nobody would tell.
+    """
+
+    heartbeat: float
+    poll: float
+    poll_without_bus: float
+
+
 class Distributor:
     """What SDKs are served from.
 
     Args:
         store: The database.
         bus: Who tells of changes.
-        heartbeat_seconds: How often a stream shows that it lives.
-        poll_seconds: How often the database is asked for changes that nobody told of.
+        standby: What to begin with while the database is away, if there is anything.
+        clock: The time, aware.
+        pace: How often what is done.
     """
 
-    def __init__(self, store: Store, bus: Bus, *, heartbeat_seconds: float, poll_seconds: float) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, standby: Standby | None, clock: Callable[[], datetime], pace: Pace
+    ) -> None:
         self._store = store
         self._bus = bus
-        self._heartbeat_seconds = heartbeat_seconds
-        self._poll_seconds = poll_seconds
+        self._standby = standby
+        self._clock = clock
+        self._pace = pace
         self._feeds: dict[tuple[str, str], Feed] = {}
+        self._seen: dict[tuple[str, str], Version] = {}
         self._opening = asyncio.Lock()
-        self.is_current = True
+        self._asking = asyncio.Event()
+        self._copying = None if standby is None else Copying(store, standby)
+        self.is_current = store.is_prepared
         """Whether the database could be asked the last time; while not, what is served may be stale."""
         self.is_closing = False
 
@@ -51,33 +81,74 @@ class Distributor:
         """How many streams are open."""
         return sum(feed.streams for feed in self._feeds.values())
 
+    @property
+    def feeds(self) -> int:
+        """How many environments can be served without asking the database."""
+        return len(self._feeds)
+
+    def followed(self) -> list[FollowedEnvironment]:
+        """These environments, as they are served."""
+        return [
+            FollowedEnvironment(project, environment, feed.version.revision, feed.streams)
+            for (project, environment), feed in self._feeds.items()
+        ]
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether every change is told of at once, by whichever server. One that runs alone hears all."""
+        return self._bus.hears_all
+
+    @property
+    def has_standby(self) -> bool | None:
+        """Whether copies can be kept, and so be read; ``None`` if there is nowhere to keep them."""
+        return None if self._copying is None else self._copying.is_working and self._bus.hears_all
+
     async def feed(self, project: str, environment: str) -> Feed:
         """The feed of an environment, opened when it is first asked for.
 
         Raises:
             NoSuchEnvironment: if there is none.
-            Unavailable: if the database cannot say at the moment.
+            Unavailable: if neither the database nor the standby can say at the moment.
         """
         place = project, environment
         if place not in self._feeds:
             async with self._opening:
                 if place not in self._feeds:
-                    snapshot = await self._store.snapshot(project, environment)
-                    if snapshot is None:
-                        raise NoSuchEnvironment(f"There is no environment {environment!r} in project {project!r}.")
-                    self._feeds[place] = Feed(self._store, snapshot)
+                    self._feeds[place] = await self._opened(project, environment)
             # A change committed while the snapshot was being read found no feed to tell.
-            await self._follow(self._feeds[place])
+            if self.is_current:
+                await self._follow(self._feeds[place])
         return self._feeds[place]
+
+    async def _opened(self, project: str, environment: str) -> Feed:
+        if not self.is_current and (copied := await self._copied(project, environment)) is not None:
+            return copied
+        try:
+            snapshot = await self._store.snapshot(project, environment)
+        except Unavailable:
+            self._note(is_current=False)
+            copied = await self._copied(project, environment)
+            if copied is None:
+                raise
+            return copied
+        if snapshot is None:
+            raise NoSuchEnvironment(f"There is no environment {environment!r} in project {project!r}.")
+        return Feed(self._store, snapshot)
+
+    async def _copied(self, project: str, environment: str) -> Feed | None:
+        copy = None if self._standby is None else await self._standby.load(project, environment)
+        if copy is None:
+            return None
+        _log.warning("serving a copy of an environment", project=project, environment=environment)
+        return Feed(self._store, copy.snapshot)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the bus and the database, and keep streams alive, for as long as the context is open."""
         async with self._bus.subscribe() as messages:
             chores = [
-                asyncio.create_task(self._listen(messages)),
-                asyncio.create_task(self._poll()),
-                asyncio.create_task(self._beat()),
+                asyncio.create_task(_persistently(chore))
+                for chore in (lambda: self._listen(messages), self._poll, self._beat, self._copy)
             ]
             try:
                 yield
@@ -104,35 +175,63 @@ class Distributor:
                     feed = self._feeds.get((project, environment))
                     if feed is not None and feed.version.revision < revision:
                         await self._follow(feed)
-                case KeyRevoked(key_id):
-                    for feed in self._feeds.values():
-                        feed.end_key(key_id)
-                case EnvironmentRemoved(project, environment):
-                    self._remove(project, environment)
+                case CredentialRevoked(credential_id):
+                    for feed in list(self._feeds.values()):
+                        feed.end_key(credential_id)
+                    if self._copying is not None:
+                        self._copying.renew()
+                case EnvironmentRemoved() | MessagesLost():
+                    # Never believed unseen: what is removed here may have been made anew already.
+                    self._asking.set()
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_seconds)
+            hears_all = self._bus.hears_all and self.is_current
+            seconds = self._pace.poll if hears_all else min(self._pace.poll, self._pace.poll_without_bus)
             try:
-                states = {(state.project, state.key): state for state in await self._store.environments()}
-            except Unavailable:
-                self._note(is_current=False)
-                continue
-            self._note(is_current=True)
-            for place, feed in list(self._feeds.items()):
-                state = states.get(place)
-                if state is None:
-                    self._remove(*place)
-                elif state.epoch != feed.version.epoch:
-                    await self._follow(feed, anew=True)
-                elif state.revision != feed.version.revision:
-                    await self._follow(feed)
+                async with asyncio.timeout(seconds):
+                    await self._asking.wait()
+            except TimeoutError:
+                pass
+            self._asking.clear()
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """Find out from the database what nobody has told."""
+        try:
+            states = {
+                (one.project, one.key): Version(one.epoch, one.revision) for one in await self._store.environments()
+            }
+            key_ids = {key_id for feed in self._feeds.values() for key_id in feed.key_ids}
+            invalid = await self._store.invalid_keys(sorted(key_ids), self._clock()) if key_ids else set()
+        except Unavailable:
+            self._note(is_current=False)
+            return
+        self._note(is_current=True)
+        for place, feed in list(self._feeds.items()):
+            version = states.get(place)
+            if version is None:
+                self._remove(*place)
+            elif version.epoch != feed.version.epoch:
+                await self._follow(feed, anew=True)
+            elif version.revision > feed.version.revision:
+                await self._follow(feed)
+            for key_id in invalid:
+                feed.end_key(key_id)
+        for (project, environment), version in states.items():
+            if self._seen.get((project, environment), version) != version:
+                await self._bus.publish_here(RevisionHint(project, environment, version.revision))
+        self._seen = states
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self._heartbeat_seconds)
+            await asyncio.sleep(self._pace.heartbeat)
             for feed in list(self._feeds.values()):
                 feed.broadcast(HEARTBEAT)
+
+    async def _copy(self) -> None:
+        while self._copying is not None:
+            await self._copying.round(list(self._feeds.values()) if self.is_current else [])
 
     async def _follow(self, feed: Feed, *, anew: bool = False) -> None:
         try:
@@ -154,3 +253,16 @@ class Distributor:
                 _log.info("the database answers again")
             else:
                 _log.warning("the database does not answer; SDKs are served from memory meanwhile")
+                self._asking.set()
+
+
+async def _persistently(chore: Callable[[], Awaitable[None]]) -> None:
+    """Do what nobody else would do, whatever happens in it."""
+    while True:
+        try:
+            await chore()
+        except Exception:  # noqa: BLE001 (that is the point)
+            _log.exception("a chore failed; it goes on")
+            await asyncio.sleep(_AFTER_A_FAULT)
+        else:
+            return

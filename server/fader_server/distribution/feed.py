@@ -63,6 +63,11 @@ class Feed:
         """How many listen."""
         return len(self._subscriptions)
 
+    @property
+    def key_ids(self) -> set[str]:
+        """With which SDK keys they came."""
+        return {subscription.key_id for subscription in self._subscriptions}
+
     async def encoded(self) -> Encoded:
         """The snapshot as bytes: encoded and compressed once per revision, however many ask."""
         if self._encoding is None:

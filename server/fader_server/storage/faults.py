@@ -26,6 +26,14 @@ _PASSING_STATES: Final = frozenset(
     }
 )
 _MISCONFIGURED_STATES: Final = frozenset({"28000", "28P01", "3D000"})
+_UNREACHABLE_STATES: Final = frozenset(
+    {
+        "08001",  # cannot connect
+        "08004",  # connection rejected
+        "53300",  # too many connections
+        "57P03",  # starting up, or shutting down
+    }
+)
 _UNSTORABLE_STATES: Final = frozenset({"22021", "22P05"})
 
 PASSING: Final = (
@@ -63,6 +71,15 @@ def may_pass(fault: BaseException) -> bool:
     if state:
         return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES
     return isinstance(fault, PASSING) or isinstance(_cause(fault), PASSING)
+
+
+def is_unreachable(fault: BaseException) -> bool:
+    """Whether no connection can be made, or the one there was has fallen silent. (One that was cut is no such case:
+    the next may well be made.)"""
+    state = _state(fault)
+    if state:
+        return state in _UNREACHABLE_STATES
+    return not isinstance(fault, sa.exc.TimeoutError) and isinstance(_cause(fault), OSError | TimeoutError)
 
 
 def is_misconfigured(fault: BaseException) -> bool:

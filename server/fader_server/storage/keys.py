@@ -55,6 +55,15 @@ async def valid(connection: AsyncConnection, key_ids: Sequence[str], now: dateti
     return found
 
 
+async def by_digest(connection: AsyncConnection, project: str, environment: str) -> dict[str, SdkKey]:
+    """The SDK keys of an environment that are not revoked, by digest; without when they were last used."""
+    query = sa.select(schema.sdk_keys).where(
+        _keys.project == project, _keys.environment == environment, _keys.revoked_at.is_(None)
+    )
+    rows = [{**row, "last_used_at": None} for row in (await connection.execute(query)).mappings()]
+    return {row.pop("hash"): SdkKey(**row) for row in rows}
+
+
 async def insert_key(connection: AsyncConnection, key: SdkKey, digest: str) -> None:
     """Add an SDK key."""
     columns = {field: getattr(key, field) for field in key.__struct_fields__}
@@ -101,7 +110,8 @@ async def delete_token(connection: AsyncConnection, token_id: str) -> None:
 async def mark_used(connection: AsyncConnection, keys: Mapping[str, datetime], tokens: Mapping[str, datetime]) -> None:
     """Write down when these keys and tokens (by id) were last used."""
     for table, used in ((schema.sdk_keys, keys), (schema.admin_tokens, tokens)):
-        rows: list[dict[str, Any]] = [{"which": which, "at": at} for which, at in used.items()]
+        # In one order, so that two servers never wait for each other's rows in a circle.
+        rows: list[dict[str, Any]] = [{"which": which, "at": at} for which, at in sorted(used.items())]
         if rows:
             marked = table.update().where(table.c.id == sa.bindparam("which"))
             await connection.execute(marked.values(last_used_at=sa.bindparam("at")), rows)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
@@ -13,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from fader import model
 from fader_server.errors import Malformed, Unavailable
 from fader_server.storage import changes, environments, faults, flags, idempotency, keys, segments, usage
+from fader_server.storage.breaker import Breaker
 from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
 from fader_server.storage.migrate import migrate_engine
 from fader_server.storage.postgresql import CONNECTIONS
-from fader_server.storage.records import EnvironmentState, UsageReport
+from fader_server.storage.records import EnvironmentState, SdkKey, UsageReport
+from fader_server.telemetry import ConnectionPool, Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -28,29 +31,35 @@ class Store:
     Args:
         database_url: ``sqlite:///…`` or ``postgresql://…``.
         connections: at most so many at once; for PostgreSQL.
+        telemetry: whom to tell of transactions.
 
     Raises:
         ValueError: if the URL is none that we can use.
     """
 
-    def __init__(self, database_url: str, *, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, database_url: str, *, connections: int = CONNECTIONS, telemetry: Telemetry | None = None
+    ) -> None:
+        self._telemetry = telemetry or Telemetry()
         self._engine = create_engine(database_url, connections=connections)
         self._reading = for_reading(self._engine)
         self._writing = for_writing(self._engine)
         # SQLite has one writer anyway. Queueing for it here, in order and without polling, is fairer than its
         # own busy handler, which lets whoever wakes up first go first.
         self._turn: AbstractAsyncContextManager[object] = nullcontext() if self.is_shared else asyncio.Lock()
-        self._is_prepared = False
+        self._breaker = Breaker() if self.is_shared else None
+        self.is_prepared = False
+        """Whether the database has been reached since the start."""
 
     @classmethod
-    async def open(cls, database_url: str, *, migrate: bool = True) -> "Store":
+    async def open(cls, database_url: str, *, migrate: bool = True, telemetry: Telemetry | None = None) -> "Store":
         """Connect, and bring the schema up to date unless told not to.
 
         Raises:
             ValueError: if the URL is none that we can use, or leads to something that is no database of ours.
             Unavailable: if the database cannot be reached or written to.
         """
-        store = cls(database_url)
+        store = cls(database_url, telemetry=telemetry)
         try:
             await store.prepare(migrate=migrate)
         except BaseException:
@@ -62,6 +71,13 @@ class Store:
     def is_shared(self) -> bool:
         """Whether other servers may use the same database at the same time."""
         return self._engine.dialect.name == "postgresql"
+
+    @property
+    def pool(self) -> ConnectionPool:
+        """The connections that transactions hold, and how many they may."""
+        pool = self._engine.sync_engine.pool
+        assert isinstance(pool, sa.QueuePool)  # noqa: S101 (both databases have one)
+        return ConnectionPool(in_use=pool.checkedout(), limit=pool.size())
 
     async def prepare(self, *, migrate: bool = True) -> None:
         """Reach the database for the first time, and bring the schema up to date unless told not to. Until this has
@@ -78,7 +94,7 @@ class Store:
             if faults.is_misconfigured(fault) or not faults.may_pass(fault):
                 raise ValueError(f"leads to no database that Fader can use: {faults.described(fault)}") from fault
             raise _unavailable(fault, "The database cannot be reached.") from fault
-        self._is_prepared = True
+        self.is_prepared = True
 
     async def close(self) -> None:
         """Close all connections. Transactions that are under way fail."""
@@ -101,7 +117,7 @@ class Store:
             Unavailable: if the database fails in a way that may pass.
         """
         self._refuse_unprepared()
-        with _faults_told(_NOTHING_CHANGED):
+        with self._watched("read"):
             async with self._reading.connect() as connection, connection.begin():
                 yield connection
 
@@ -117,7 +133,7 @@ class Store:
                 that this is not known, because the connection broke while the commit was under way.
         """
         self._refuse_unprepared()
-        with _faults_told(_NOTHING_CHANGED):
+        with self._watched("write"):
             async with self._turn, self._writing.connect() as connection:
                 transaction = await connection.begin()
                 try:
@@ -131,8 +147,14 @@ class Store:
                 with _faults_told(_PERHAPS_CHANGED):
                     await transaction.commit()
 
+    @contextmanager
+    def _watched(self, kind: Literal["read", "write"]) -> Iterator[None]:
+        breaking = nullcontext() if self._breaker is None else self._breaker.watching()
+        with self._telemetry.transaction(kind, self._engine.dialect.name), _faults_told(_NOTHING_CHANGED), breaking:
+            yield
+
     def _refuse_unprepared(self) -> None:
-        if not self._is_prepared:
+        if not self.is_prepared:
             raise Unavailable("This server has not reached its database yet.")
 
     async def environments(self) -> list[EnvironmentState]:
@@ -171,6 +193,11 @@ class Store:
         """Which of these SDK keys, by id, are no longer valid: revoked, expired, or gone."""
         async with self.read() as connection:
             return set(key_ids) - await keys.valid(connection, key_ids, now)
+
+    async def valid_keys(self, project: str, environment: str) -> dict[str, SdkKey]:
+        """The SDK keys of an environment that are not revoked, by digest."""
+        async with self.read() as connection:
+            return await keys.by_digest(connection, project, environment)
 
     async def record_usage(self, reports: Sequence[UsageReport], now: datetime) -> int:
         """Add up what SDKs have counted, all in one transaction; what was reported before is left out.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from admin_server import AdminClient, AdminServer, running_admin_server
-from fader_server.bus import KeyRevoked
+from fader_server.bus import CredentialRevoked
 
 
 def test_a_key_is_shown_once(admin: AdminClient, project: str) -> None:
@@ -36,7 +36,7 @@ def test_a_revoked_key_stays_in_the_list_and_is_announced(
                 await server.services.access.sdk_principal(f"Bearer {key['secret']}")
             return await anext(messages)
 
-    assert server.call(revoked) == KeyRevoked(key["id"])
+    assert server.call(revoked) == CredentialRevoked(key["id"])
     [listed] = admin.get(f"/projects/{project}/keys").body["items"]
     assert listed["revoked_at"] is not None
     assert admin.delete(f"/projects/{project}/keys/{key['id']}").status == 204

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fader_server.bus import Bus, EnvironmentRemoved, KeyRevoked, Message, RevisionHint
+from fader_server.bus import Bus, CredentialRevoked, EnvironmentRemoved, Message, RevisionHint
 from fader_server.bus.in_process import InProcessBus
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ async def _take(messages: Any, count: int) -> list[Message]:
 async def test_all_subscribers_hear_all_messages_in_order(bus: Bus) -> None:
     sent: list[Message] = [
         RevisionHint("p", "a", 1),
-        KeyRevoked("k"),
+        CredentialRevoked("k"),
         RevisionHint("p", "b", 1),
         EnvironmentRemoved("p", "b"),
     ]
@@ -47,35 +47,35 @@ async def test_a_slow_subscriber_hears_only_the_newest_of_each_environment(bus: 
             await bus.publish(RevisionHint("p", "a", revision))
             await bus.publish(RevisionHint("p", "b", revision))
         await bus.publish(RevisionHint("p", "a", 7))
-        await bus.publish(KeyRevoked("k"))
+        await bus.publish(CredentialRevoked("k"))
         assert await _take(messages, 3) == [
             RevisionHint("p", "a", 1000),
             RevisionHint("p", "b", 1000),
-            KeyRevoked("k"),
+            CredentialRevoked("k"),
         ]
 
 
 async def test_a_subscription_begins_when_it_is_entered(bus: Bus) -> None:
-    await bus.publish(KeyRevoked("before"))
+    await bus.publish(CredentialRevoked("before"))
     async with bus.subscribe() as messages:
-        await bus.publish(KeyRevoked("after"))
-        assert await _take(messages, 1) == [KeyRevoked("after")]
-    await bus.publish(KeyRevoked("gone"))
+        await bus.publish(CredentialRevoked("after"))
+        assert await _take(messages, 1) == [CredentialRevoked("after")]
+    await bus.publish(CredentialRevoked("gone"))
 
 
 async def test_a_waiting_subscriber_is_woken(bus: Bus) -> None:
     async with bus.subscribe() as messages:
         waiting = asyncio.ensure_future(_take(messages, 1))
         await asyncio.sleep(0)
-        await bus.publish(KeyRevoked("k"))
-        assert await waiting == [KeyRevoked("k")]
+        await bus.publish(CredentialRevoked("k"))
+        assert await waiting == [CredentialRevoked("k")]
 
 
 async def test_closing_ends_all_subscriptions_once_they_have_read(bus: Bus) -> None:
     async with bus.subscribe() as messages:
-        await bus.publish(KeyRevoked("k"))
+        await bus.publish(CredentialRevoked("k"))
         await bus.close()
-        assert [message async for message in messages] == [KeyRevoked("k")]
+        assert [message async for message in messages] == [CredentialRevoked("k")]
     async with bus.subscribe() as messages:
         assert [message async for message in messages] == []
-    await bus.publish(KeyRevoked("nobody hears"))
+    await bus.publish(CredentialRevoked("nobody hears"))

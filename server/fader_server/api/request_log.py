@@ -1,4 +1,4 @@
-"""Around every request: an id to find it by in the log, and one line when it is done."""
+"""Around every request: an id to find it by in the log, one line when it is done, and its place in the metrics."""
 
 import re
 import secrets
@@ -9,13 +9,14 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from fader_server.logs import logger
+from fader_server.telemetry import Metrics
 
 _log = logger("fader_server.requests")
 
 _ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADER: Final = b"x-request-id"
-_QUIET: Final = "/health/"
-"""Probes come every few seconds and tell nothing; their lines are written at the level debug."""
+_PROBES: Final = ("/health/", "/metrics")
+"""They come every few seconds and tell nothing; their lines are written at the level debug."""
 
 
 class RequestLog:
@@ -26,8 +27,9 @@ class RequestLog:
     answer's header.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -38,14 +40,17 @@ class RequestLog:
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
         status = 0
+        is_counted = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_counted
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (_HEADER, request_id.encode())]
-                if _is_stream(message):
+                if is_stream(message):
                     _write("stream opened", scope, status, request_id, began)
+                    self._count(scope, status, began)
+                    is_counted = True
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -53,6 +58,14 @@ class RequestLog:
                 await self._app(scope, receive, send_with_id)
             finally:
                 _write("request", scope, status, request_id, began)
+                if not is_counted:
+                    self._count(scope, status, began)
+
+    def _count(self, scope: Scope, status: int, began: float) -> None:
+        # The template is there once the router has found it, and never for paths that lead nowhere.
+        route = scope.get("path_template", "")
+        method = cast("HTTPScope", scope)["method"]
+        self._metrics.request_answered(method, route, status, time.perf_counter() - began)
 
 
 def _request_id(scope: Scope) -> str:
@@ -62,14 +75,20 @@ def _request_id(scope: Scope) -> str:
     return secrets.token_hex(8)
 
 
-def _is_stream(message: Any) -> bool:
+def is_probe(scope: Scope) -> bool:
+    """Whether it is asked by a machine that watches, rather than by one that wants something."""
+    return scope["path"].startswith(_PROBES)
+
+
+def is_stream(message: Any) -> bool:
+    """Whether the answer that begins with this message is a stream of events."""
     return any(
         name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"]
     )
 
 
 def _write(event: str, scope: Scope, status: int, request_id: str, began: float) -> None:
-    write = _log.debug if scope["path"].startswith(_QUIET) else _log.info
+    write = _log.debug if is_probe(scope) else _log.info
     # The path alone: queries may hold what is nobody's business.
     write(
         event,

@@ -1,6 +1,7 @@
 """The numbers: one :class:`Metrics` for each application, in a registry of its own, handed to whoever has something
 to report. Methods are named after what has happened; none of them ever fails or waits."""
 
+import asyncio
 import platform
 from typing import Final, get_args
 
@@ -25,7 +26,7 @@ from fader_server.telemetry.catalogue import (
     StreamEvent,
     TransactionKind,
 )
-from fader_server.telemetry.sources import Sources, SourcesCollector
+from fader_server.telemetry.sources import SampledCollector, Sources
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Others are counted as one: whoever invents methods must not make series."""
@@ -41,8 +42,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self._sources = SourcesCollector()
-        registry.register(self._sources)
+        self._sampled = SampledCollector()
+        registry.register(self._sampled)
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         _gauge(catalogue.BUILD_INFO, registry).labels(__version__, platform.python_version()).set(1)
@@ -76,9 +77,9 @@ class Metrics:
 
     def ask(self, sources: Sources) -> None:
         """Ask these functions at every scrape from now on."""
-        self._sources.sources = sources
+        self._sampled.sources = sources
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text.
 
         Args:
@@ -89,7 +90,9 @@ class Metrics:
             The text, and its media type.
         """
         encode, media_type = choose_encoder(accept)
-        return encode(self._registry), media_type
+        self._sampled.sample()
+        # Thousands of series take longer to write than streams should wait. Counters may be read from any thread.
+        return await asyncio.to_thread(encode, self._registry), media_type
 
     def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has its answer, or a stream has opened.

@@ -1,6 +1,6 @@
 """What is not counted but asked for when somebody scrapes: it is kept elsewhere already, and cannot go stale here."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -36,35 +36,44 @@ class Sources:
     """Whether every change, on whichever node, is told of at once."""
 
 
-class SourcesCollector(Collector):
-    """Asks the sources, once there are any."""
+class SampledCollector(Collector):
+    """Gives the registry what the sources have said."""
 
     def __init__(self) -> None:
         self.sources: Sources | None = None
+        self._sampled: list[GaugeMetricFamily] = []
+
+    def sample(self) -> None:
+        """Ask the sources, if there are any yet."""
+        if self.sources is None:
+            return
+        streams, revision, in_use, limit, bus = families = [_family(definition) for definition in _SAMPLED]
+        for followed in self.sources.environments():
+            place = followed.project, followed.environment
+            streams.add_metric(place, followed.streams)
+            revision.add_metric(place, followed.revision)
+        pool = self.sources.connections()
+        in_use.add_metric((), pool.in_use)
+        limit.add_metric((), pool.limit)
+        bus.add_metric((), self.sources.hears_all())
+        self._sampled = families
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """What may come, so that the registry need not ask for it when the collector is registered."""
-        return [_family(definition) for definition in (*_ENVIRONMENTS, *_CONNECTIONS, catalogue.BUS_UP)]
+        return [_family(definition) for definition in _SAMPLED]
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """How things are at this moment."""
-        streams, revision = (_family(definition) for definition in _ENVIRONMENTS)
-        in_use, limit = (_family(definition) for definition in _CONNECTIONS)
-        bus = _family(catalogue.BUS_UP)
-        if self.sources is not None:
-            for followed in self.sources.environments():
-                place = followed.project, followed.environment
-                streams.add_metric(place, followed.streams)
-                revision.add_metric(place, followed.revision)
-            pool = self.sources.connections()
-            in_use.add_metric((), pool.in_use)
-            limit.add_metric((), pool.limit)
-            bus.add_metric((), self.sources.hears_all())
-        yield from (streams, revision, in_use, limit, bus)
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """What was sampled last. On any thread."""
+        return self._sampled
 
 
-_ENVIRONMENTS = (catalogue.STREAMS_OPEN, catalogue.ENVIRONMENT_REVISION)
-_CONNECTIONS = (catalogue.CONNECTIONS_IN_USE, catalogue.CONNECTIONS_LIMIT)
+_SAMPLED = (
+    catalogue.STREAMS_OPEN,
+    catalogue.ENVIRONMENT_REVISION,
+    catalogue.CONNECTIONS_IN_USE,
+    catalogue.CONNECTIONS_LIMIT,
+    catalogue.BUS_UP,
+)
 
 
 def _family(definition: catalogue.Definition) -> GaugeMetricFamily:

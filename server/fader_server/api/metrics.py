@@ -1,0 +1,55 @@
+"""``GET /metrics``, for Prometheus. Anybody may ask, as with health: it holds counts, and the names of projects and
+environments, but no secrets. Where ``FADER_METRICS_TOKEN`` is set, only whoever has that token may."""
+
+import secrets
+from typing import Final
+
+from litestar import Request, Response, get
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+
+from fader_server.access.credentials import presented
+from fader_server.api.problems import PROBLEM_JSON, Problem
+from fader_server.errors import Unauthorized
+from fader_server.telemetry import Metrics
+
+
+@get(
+    "/metrics",
+    summary="What does it do, in numbers?",
+    tags=["health"],
+    operation_id="metrics",
+    media_type="text/plain",
+    responses={
+        401: ResponseSpec(
+            Problem,
+            generate_examples=False,
+            description="Not the token that FADER_METRICS_TOKEN names.",
+            media_type=PROBLEM_JSON,
+        )
+    },
+)
+async def scrape(request: Request[object, object, State]) -> Response[bytes]:
+    """All metrics of this node: as OpenMetrics for those who accept it, else in Prometheus' text format. Anybody may
+    ask, unless `FADER_METRICS_TOKEN` is set; then whoever has that token."""
+    state = request.app.state
+    metrics: Metrics = state.telemetry.metrics
+    _refuse_strangers(request.headers.get("authorization"), state.metrics_token, metrics)
+    text, media_type = await metrics.exposition(request.headers.get("accept", ""))
+    return Response(text, media_type=media_type, headers={"content-type": media_type})
+
+
+def _refuse_strangers(authorization: str | None, token: str | None, metrics: Metrics) -> None:
+    if token is None:
+        return
+    credential = presented(authorization)
+    if credential is not None and secrets.compare_digest(credential.encode(), token.encode()):
+        return
+    metrics.credential_rejected("metrics", "missing" if credential is None else "unknown")
+    raise Unauthorized(
+        "The metrics of this server are for those who have its token for them.",
+        hint="Send `Authorization: Bearer <the value of FADER_METRICS_TOKEN>`.",
+    )
+
+
+routes: Final = [scrape]

@@ -20,9 +20,9 @@ class Alive(Struct, frozen=True):
 class Ready(Struct, frozen=True):
     """Whether SDKs can be answered, and how the parts are.
 
-    ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory or from the standby's copies,
-    and writes get 503. ``bus`` is ``degraded`` while other servers' changes must be looked up. ``standby`` is ``none``
-    without Redis.
+    ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory or from the standby's
+    copies, and writes get 503. ``bus`` is ``degraded`` while other servers' changes must be looked up. ``standby`` is
+    ``none`` without Redis.
     """
 
     status: Literal["ok", "degraded", "starting", "closing"]

@@ -117,14 +117,16 @@ class AdminServer:
 
 
 @contextmanager
-def running_admin_server(folder: Path, *, heartbeat_seconds: float = 0.2) -> Iterator[AdminServer]:
-    """Serve the admin API from a thread until the block ends."""
+def running_admin_server(
+    folder: Path, *, heartbeat_seconds: float = 0.2, database_url: str | None = None
+) -> Iterator[AdminServer]:
+    """Serve the admin API from a thread until the block ends; on a SQLite file in the folder, unless told otherwise."""
     started: list[AdminServer] = []
     ready, stop = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
         try:
-            store = await Store.open(f"sqlite:///{folder}/fader.db")
+            store = await Store.open(database_url or f"sqlite:///{folder}/fader.db")
             await ensure_initial_credentials(store, admin_token=ADMIN_TOKEN, sdk_keys=[], now=utc_now())
             access, bus = Access(store, utc_now), InProcessBus()
             app = Litestar(

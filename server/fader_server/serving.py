@@ -1,22 +1,28 @@
 """The process: its socket, its signals, and an orderly end."""
 
+import asyncio
 import contextlib
 import signal
 import socket
 from collections.abc import Iterator
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from litestar import Litestar
 
 from fader_server.app import create_app, create_asgi
+from fader_server.distribution import Distributor
 from fader_server.logs import logger
 from fader_server.settings import Settings, SettingsError
 
 _log = logger(__name__)
 
-_SHARE_FOR_GOODBYES = 0.2
+_SHARE_FOR_GOODBYES: Final = 0.4
 """Of the time that a shutdown may take."""
+
+_GOODBYES_A_SECOND: Final = 2_000
+"""Each is a client that will soon ask another server for a stream: as fast as those can take them in."""
 
 
 def serve(settings: Settings) -> None:
@@ -94,14 +100,23 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _log.info("shutting down")
+        if not self.force_exit:
+            await self._leave()
         for server in self.servers:
             server.close()
-        if not self.force_exit:
-            seconds = min(1.0, self._settings.shutdown_seconds * _SHARE_FOR_GOODBYES)
-            await self._app.state.distributor.farewell(seconds)
-            await self._app.state.admin.bus.close()
+        await self._app.state.admin.bus.close()
         await super().shutdown(sockets=sockets)
         _log.info("stopped")
+
+    async def _leave(self) -> None:
+        """Say that we are going, and still answer: until load balancers have heard it, they send requests here."""
+        distributor: Distributor = self._app.state.distributor
+        longest = self._settings.shutdown_seconds * _SHARE_FOR_GOODBYES
+        drain = asyncio.sleep(min(self._settings.drain_seconds, self._settings.shutdown_seconds))
+        leaving = asyncio.gather(drain, distributor.farewell(min(longest, distributor.streams / _GOODBYES_A_SECOND)))
+        while not leaving.done() and not self.force_exit:
+            await asyncio.wait([leaving], timeout=0.1)
+        leaving.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del sig, frame

@@ -34,6 +34,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     poll_seconds_without_bus: float
     max_body_bytes: int
     shutdown_seconds: float
+    drain_seconds: float
     initial_admin_token: str | None
     initial_sdk_keys: tuple[str, ...]
     metrics_token: str | None
@@ -227,6 +228,14 @@ SETTINGS: Final = (
         read=_seconds(0.1, 300),
         default="10",
         meaning="How long a shutdown may take: streams are told goodbye, requests under way are finished.",
+    ),
+    Setting(
+        name="FADER_DRAIN_SECONDS",
+        field="drain_seconds",
+        read=_seconds(0, 300),
+        default="0",
+        meaning="How much of that passes before new connections are refused. Meanwhile `/health/ready` says 503 and "
+        "everything is answered: as long as your load balancer takes to notice.",
     ),
     Setting(
         name="FADER_INITIAL_ADMIN_TOKEN",

@@ -26,6 +26,8 @@ from fader_server.errors import FieldError, Invalid, Unavailable
 from fader_server.logs import logger
 from fader_server.storage import Store
 from fader_server.storage.records import UsageReport
+from fader_server.telemetry import Metrics
+from fader_server.telemetry.catalogue import StreamEnding
 
 _log = logger(__name__)
 
@@ -37,6 +39,13 @@ _STREAM_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),
 )
 _MOST_NAMES: Final = 20_000
+_ENDINGS: Final[dict[Ending | None, StreamEnding]] = {
+    Ending.LEFT: "left",
+    Ending.TOO_SLOW: "too_slow",
+    Ending.GOODBYE: "goodbye",
+    Ending.REVOKED: "revoked",
+    None: "broken",
+}
 
 
 @asgi("/sdk/v1/snapshot", copy_scope=True)
@@ -45,11 +54,14 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
     del receive
     connection, feed, _ = await _admit(scope)
     encoded = await feed.encoded()
+    metrics = _metrics(connection)
     etag = f'"{encoded.version}"'.encode()
     headers = [(b"etag", etag), (b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Accept-Encoding")]
+    headers += _staleness(connection)
     if _holds(connection.headers.get("if-none-match", ""), encoded.version):
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        metrics.snapshot_unchanged()
         return
     body = encoded.plain
     if "gzip" in connection.headers.get("accept-encoding", ""):
@@ -57,8 +69,10 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
         headers.append((b"content-encoding", b"gzip"))
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    without_body = _method(scope) == "HEAD"
-    await send({"type": "http.response.body", "body": b"" if without_body else body, "more_body": False})
+    if _method(scope) == "HEAD":
+        body = b""
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+    metrics.snapshot_sent(len(body))
 
 
 @asgi("/sdk/v1/stream", copy_scope=True)
@@ -72,14 +86,19 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     heartbeat = f"{connection.app.state.heartbeat_seconds:g}".encode()
     subscription = await feed.subscribe(principal.key_id, Version.parse(since) if since else None)
     try:
-        headers = [*_STREAM_HEADERS, (b"fader-heartbeat", heartbeat)]
+        headers = [*_STREAM_HEADERS, (b"fader-heartbeat", heartbeat), *_staleness(connection)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if _method(scope) == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        # Something at once, so that the client knows that streams get through.
-        await send({"type": "http.response.body", "body": OPENING, "more_body": True})
-        await _pass_on(subscription, receive, send)
+        metrics = _metrics(connection)
+        metrics.stream_opened()
+        try:
+            # Something at once, so that the client knows that streams get through.
+            await send({"type": "http.response.body", "body": OPENING, "more_body": True})
+            await _pass_on(subscription, receive, send)
+        finally:
+            metrics.stream_ended(_ENDINGS[subscription.ending])
     finally:
         feed.unsubscribe(subscription)
 
@@ -117,6 +136,16 @@ async def _admit(scope: Scope) -> tuple["ASGIConnection[object, object, object, 
     distributor: Distributor = state.distributor
     principal = await access.sdk_principal(connection.headers.get("authorization"))
     return connection, await distributor.feed(principal.project, principal.environment), principal
+
+
+def _staleness(connection: "ASGIConnection[object, object, object, State]") -> list[tuple[bytes, bytes]]:
+    """Says so where there may be newer changes that this server cannot see, because the database is away."""
+    return [] if connection.app.state.distributor.is_current else [(b"fader-stale", b"true")]
+
+
+def _metrics(connection: "ASGIConnection[object, object, object, State]") -> Metrics:
+    metrics: Metrics = connection.app.state.telemetry.metrics
+    return metrics
 
 
 def _method(scope: Scope) -> str:
@@ -173,7 +202,11 @@ async def usage(data: JSONBody[UsageBody], request: Request[object, object, Stat
         flags=data.flags,
         unknown=data.unknown,
     )
-    await store.record_usage([counted], now)
+    metrics: Metrics = state.telemetry.metrics
+    if await store.record_usage([counted], now):
+        metrics.usage_reported(counted=1)
+    else:
+        metrics.usage_reported(repeated=1)
     return Response(None, status_code=202)
 
 

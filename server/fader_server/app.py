@@ -96,7 +96,7 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     stack.push_async_callback(store.close)
     opening = Opening(store, settings, now)
     await opening.once()
-    bus, standby = await _shared(settings, store, stack)
+    bus, standby = await _shared(settings, store, telemetry, stack)
     access = Access(store, now, standby)
     stack.push_async_callback(access.close)
     pace = Pace(
@@ -104,7 +104,7 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
         poll=settings.poll_seconds,
         poll_without_bus=settings.poll_seconds_without_bus,
     )
-    distributor = Distributor(store, bus, standby, now, pace)
+    distributor = Distributor(store, bus, standby, now, pace, telemetry)
     app.state.distributor = distributor
     app.state.heartbeat_seconds = settings.heartbeat_seconds
     app.state.admin = AdminServices.build(
@@ -114,6 +114,7 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
         clock=now,
         limits=Limits(),
         heartbeat_seconds=settings.heartbeat_seconds,
+        tracing=telemetry.tracing,
     )
     chores = [_tidy(store), watch_event_loop(telemetry.metrics)]
     if not store.is_prepared:
@@ -125,7 +126,9 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     await stack.enter_async_context(_side_by_side(chores))
 
 
-async def _shared(settings: Settings, store: Store, stack: AsyncExitStack) -> tuple[Bus, Standby | None]:
+async def _shared(
+    settings: Settings, store: Store, telemetry: Telemetry, stack: AsyncExitStack
+) -> tuple[Bus, Standby | None]:
     """What servers on one database have in common besides it."""
     if settings.redis_url is None:
         return InProcessBus(hears_all=not store.is_shared), None
@@ -134,7 +137,7 @@ async def _shared(settings: Settings, store: Store, stack: AsyncExitStack) -> tu
     except ValueError as error:
         raise SettingsError((f"REDIS_URL {error}",)) from None
     stack.push_async_callback(client.aclose)
-    bus = RedisBus(client, f"{settings.redis_prefix}:bus")
+    bus = RedisBus(client, f"{settings.redis_prefix}:bus", telemetry.metrics)
     await stack.enter_async_context(bus.running())
     return bus, RedisStandby(client, settings.redis_prefix)
 

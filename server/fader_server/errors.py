@@ -4,8 +4,12 @@
 # ruff: noqa: N818 - they read as what happened: `raise Conflict(…)`
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+Rejection: TypeAlias = Literal["missing", "unknown", "expired", "revoked", "wrong_kind", "role", "scope"]
+"""What was wrong with a key or a token, in one word, for those who count."""
 
 
 class FieldError(Struct, frozen=True, omit_defaults=True):
@@ -60,11 +64,19 @@ class Unauthorized(FaderError):
 
     status, slug, title = 401, "unauthorized", "Not signed in"
 
+    def __init__(self, detail: str, *, reason: Rejection = "unknown", hint: str | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.reason = reason
+
 
 class Forbidden(FaderError):
     """Somebody we know, who may not do this."""
 
     status, slug, title = 403, "forbidden", "Not allowed"
+
+    def __init__(self, detail: str, *, reason: Rejection = "scope", hint: str | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.reason = reason
 
 
 class NotFound(FaderError):

@@ -98,11 +98,13 @@ class Access:
         if credential is None:
             raise Unauthorized(
                 "There is no SDK key in the Authorization header.",
+                reason="missing",
                 hint="Send `Authorization: Bearer <SDK key>`.",
             )
         if credential.startswith(TOKEN_PREFIX):
             raise Forbidden(
                 "This is an admin token, and SDKs need an SDK key.",
+                reason="wrong_kind",
                 hint="Create one: POST /api/v1/projects/{project}/keys.",
             )
         now = self._clock()
@@ -110,7 +112,7 @@ class Access:
         if key is None:
             raise Unauthorized("This SDK key is not known here.", hint="Was it made on another server?")
         if key.revoked_at is not None:
-            raise Unauthorized(f"SDK key {key.name!r} was revoked.", hint="Ask for a new key.")
+            raise Unauthorized(f"SDK key {key.name!r} was revoked.", reason="revoked", hint="Ask for a new key.")
         _refuse_expired("SDK key", key.name, key.expires_at, now)
         self._used_keys[key.id] = now
         self._write_use(now)
@@ -128,12 +130,14 @@ class Access:
         if credential is None:
             raise Unauthorized(
                 "There is no admin token in the Authorization header.",
+                reason="missing",
                 hint="Send `Authorization: Bearer fader_…`.",
             )
         now = self._clock()
         if not credential.startswith(TOKEN_PREFIX) and sdk_key_parts(credential) is not None:
             raise Forbidden(
                 "This is an SDK key, and the admin API needs an admin token.",
+                reason="wrong_kind",
                 hint="Admin tokens begin with fader_.",
             )
         token = await self._tokens.get(digest(credential), now)
@@ -198,4 +202,5 @@ class Access:
 
 def _refuse_expired(what: str, name: str, expires_at: datetime | None, now: datetime) -> None:
     if expires_at is not None and expires_at <= now:
-        raise Unauthorized(f"{what} {name!r} expired at {expires_at.isoformat()}.", hint="Ask for a new one.")
+        detail = f"{what} {name!r} expired at {expires_at.isoformat()}."
+        raise Unauthorized(detail, reason="expired", hint="Ask for a new one.")

@@ -96,4 +96,5 @@ def refuse_environment(principal: AdminPrincipal, environment: str) -> None:
 
 def _refuse_role(principal: AdminPrincipal, role: Role) -> None:
     if not principal.is_at_least(role):
-        raise Forbidden(f"This needs the role {role}, and your token {principal.name!r} has the role {principal.role}.")
+        detail = f"This needs the role {role}, and your token {principal.name!r} has the role {principal.role}."
+        raise Forbidden(detail, reason="role")

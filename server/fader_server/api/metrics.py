@@ -34,20 +34,20 @@ async def scrape(request: Request[object, object, State]) -> Response[bytes]:
     ask, unless `FADER_METRICS_TOKEN` is set; then whoever has that token."""
     state = request.app.state
     metrics: Metrics = state.telemetry.metrics
-    _refuse_strangers(request.headers.get("authorization"), state.metrics_token, metrics)
+    _refuse_strangers(request.headers.get("authorization"), state.metrics_token)
     text, media_type = await metrics.exposition(request.headers.get("accept", ""))
     return Response(text, media_type=media_type, headers={"content-type": media_type})
 
 
-def _refuse_strangers(authorization: str | None, token: str | None, metrics: Metrics) -> None:
+def _refuse_strangers(authorization: str | None, token: str | None) -> None:
     if token is None:
         return
     credential = presented(authorization)
     if credential is not None and secrets.compare_digest(credential.encode(), token.encode()):
         return
-    metrics.credential_rejected("metrics", "missing" if credential is None else "unknown")
     raise Unauthorized(
         "The metrics of this server are for those who have its token for them.",
+        reason="missing" if credential is None else "unknown",
         hint="Send `Authorization: Bearer <the value of FADER_METRICS_TOKEN>`.",
     )
 

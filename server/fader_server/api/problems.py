@@ -81,6 +81,8 @@ def problem_response(
         suggestions=error.suggestions if isinstance(error, NotFound) else (),
     )
     extra = dict(headers or {})
+    if isinstance(error, Unauthorized | Forbidden):
+        request.scope.setdefault("state", {})["rejection"] = error.reason  # for whoever counts them
     if isinstance(error, Unauthorized):
         extra["WWW-Authenticate"] = "Bearer"
     if isinstance(error, StillRunning | Unavailable):

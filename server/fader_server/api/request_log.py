@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from fader_server.logs import logger
 from fader_server.telemetry import Metrics
+from fader_server.telemetry.catalogue import Door
 
 _log = logger("fader_server.requests")
 
@@ -17,6 +18,8 @@ _ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADER: Final = b"x-request-id"
 _PROBES: Final = ("/health/", "/metrics")
 """They come every few seconds and tell nothing; their lines are written at the level debug."""
+
+_DOORS: Final[tuple[tuple[Door, str], ...]] = (("sdk", "/sdk/"), ("metrics", "/metrics"))
 
 
 class RequestLog:
@@ -66,6 +69,9 @@ class RequestLog:
         route = scope.get("path_template", "")
         method = cast("HTTPScope", scope)["method"]
         self._metrics.request_answered(method, route, status, time.perf_counter() - began)
+        rejection = scope["state"].get("rejection")
+        if rejection is not None:
+            self._metrics.credential_rejected(_door(route), rejection)
 
 
 def _request_id(scope: Scope) -> str:
@@ -73,6 +79,13 @@ def _request_id(scope: Scope) -> str:
         if name == _HEADER and _ID.fullmatch(value):
             return value.decode()
     return secrets.token_hex(8)
+
+
+def _door(route: str) -> Door:
+    for door, prefix in _DOORS:
+        if route.startswith(prefix):
+            return door
+    return "admin"
 
 
 def is_probe(scope: Scope) -> bool:

@@ -17,6 +17,8 @@ class RevisionHint(Struct, frozen=True, tag=True):
     project: str
     environment: str
     revision: int
+    trace: str | None = None
+    """The step of a trace that led to it, if there is one: a W3C ``traceparent``."""
 
 
 class CredentialRevoked(Struct, frozen=True, tag=True):

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from fader_server.bus import Message, MessagesLost
 from fader_server.bus.in_process import InProcessBus, Mailbox
 from fader_server.logs import logger
+from fader_server.telemetry import Metrics
 
 _log = logger(__name__)
 
@@ -45,9 +46,12 @@ class RedisBus:
     Args:
         client: Redis. Its timeouts bound how long a fault stays unnoticed.
         channel: what servers that belong together share.
+        metrics: where messages are counted.
     """
 
-    def __init__(self, client: Redis, channel: str) -> None:
+    def __init__(self, client: Redis, channel: str, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
+        self._has_heard = False
         self._client = client
         self._channel = channel
         self._node = secrets.token_hex(8)
@@ -102,6 +106,7 @@ class RedisBus:
                     await connection.subscribe(self._channel)
                     async for message in self._heard(connection):
                         failures = 0
+                        self._metrics.bus_received()
                         await self._here.publish(message)
             except _FAULTS as fault:
                 self._note(hears=False, fault=fault)
@@ -127,6 +132,9 @@ class RedisBus:
             last = clock()
             if received["type"] == "subscribe":
                 self._note(hears=True)
+                if self._has_heard:
+                    self._metrics.bus_reconnected()
+                self._has_heard = True
                 yield MessagesLost()
             elif received["type"] == "message" and (message := self._opened(received["data"])) is not None:
                 yield message
@@ -146,6 +154,7 @@ class RedisBus:
             while True:
                 try:
                     await self._client.publish(self._channel, data)
+                    self._metrics.bus_published()
                     break
                 except _FAULTS as fault:
                     self._note(is_heard=False, fault=fault)

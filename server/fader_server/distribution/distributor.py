@@ -8,16 +8,18 @@ from typing import Final
 
 from msgspec import Struct
 
+from fader.model import Snapshot
 from fader_server.bus import Bus, CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
 from fader_server.distribution.copying import Copying
-from fader_server.distribution.events import HEARTBEAT, Version, goodbye_event
+from fader_server.distribution.events import HEARTBEAT, Version
 from fader_server.distribution.feed import Feed
 from fader_server.distribution.subscription import Ending
 from fader_server.errors import FaderError, Unavailable
 from fader_server.logs import logger
 from fader_server.standby import Standby
 from fader_server.storage import Store
-from fader_server.telemetry import FollowedEnvironment
+from fader_server.telemetry import FollowedEnvironment, Telemetry
+from fader_server.telemetry.tracing import Attribute
 
 _log = logger(__name__)
 
@@ -57,12 +59,20 @@ class Distributor:
         standby: What to begin with while the database is away, if there is anything.
         clock: The time, aware.
         pace: How often what is done.
+        telemetry: Whom to tell of it.
     """
 
     def __init__(
-        self, store: Store, bus: Bus, standby: Standby | None, clock: Callable[[], datetime], pace: Pace
+        self,
+        store: Store,
+        bus: Bus,
+        standby: Standby | None,
+        clock: Callable[[], datetime],
+        pace: Pace,
+        telemetry: Telemetry,
     ) -> None:
         self._store = store
+        self._telemetry = telemetry
         self._bus = bus
         self._standby = standby
         self._clock = clock
@@ -133,14 +143,17 @@ class Distributor:
             return copied
         if snapshot is None:
             raise NoSuchEnvironment(f"There is no environment {environment!r} in project {project!r}.")
-        return Feed(self._store, snapshot)
+        return self._feed_of(snapshot)
 
     async def _copied(self, project: str, environment: str) -> Feed | None:
         copy = None if self._standby is None else await self._standby.load(project, environment)
         if copy is None:
             return None
         _log.warning("serving a copy of an environment", project=project, environment=environment)
-        return Feed(self._store, copy.snapshot)
+        return self._feed_of(copy.snapshot)
+
+    def _feed_of(self, snapshot: Snapshot) -> Feed:
+        return Feed(self._store, snapshot, self._telemetry.metrics, self._clock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -160,21 +173,21 @@ class Distributor:
     async def farewell(self, seconds: float) -> None:
         """Say goodbye to all streams, spread over some time so that they do not all come back at once."""
         self.is_closing = True
-        leaving = [subscription for feed in self._feeds.values() for subscription in feed.some_subscriptions()]
+        leaving = [(feed, one) for feed in self._feeds.values() for one in feed.some_subscriptions()]
         pause = seconds / max(len(leaving), 1)
-        for position, subscription in enumerate(leaving):
-            subscription.put(goodbye_event(_FIRST_RETRY))
-            subscription.end(Ending.GOODBYE)
+        for position, (feed, subscription) in enumerate(leaving):
+            feed.dismiss(subscription, _FIRST_RETRY, Ending.GOODBYE)
             if position % 32 == 31:
                 await asyncio.sleep(pause * 32)
 
     async def _listen(self, messages: AsyncIterator[Message]) -> None:
         async for message in messages:
             match message:
-                case RevisionHint(project, environment, revision):
+                case RevisionHint(project, environment, revision, trace):
                     feed = self._feeds.get((project, environment))
                     if feed is not None and feed.version.revision < revision:
-                        await self._follow(feed)
+                        with self._telemetry.tracing.span("broadcast", _place(message, feed), parent=trace):
+                            await self._follow(feed)
                 case CredentialRevoked(credential_id):
                     for feed in list(self._feeds.values()):
                         feed.end_key(credential_id)
@@ -227,7 +240,7 @@ class Distributor:
         while True:
             await asyncio.sleep(self._pace.heartbeat)
             for feed in list(self._feeds.values()):
-                feed.broadcast(HEARTBEAT)
+                feed.broadcast("heartbeat", HEARTBEAT)
 
     async def _copy(self) -> None:
         while self._copying is not None:
@@ -254,6 +267,16 @@ class Distributor:
             else:
                 _log.warning("the database does not answer; SDKs are served from memory meanwhile")
                 self._asking.set()
+
+
+def _place(hint: RevisionHint, feed: Feed) -> dict[str, Attribute]:
+    """For a trace."""
+    return {
+        "fader.project": hint.project,
+        "fader.environment": hint.environment,
+        "fader.revision": hint.revision,
+        "fader.streams": feed.streams,
+    }
 
 
 async def _persistently(chore: Callable[[], Awaitable[None]]) -> None:

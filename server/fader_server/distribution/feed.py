@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
@@ -12,6 +14,8 @@ from fader.revisions import apply_change
 from fader_server.distribution.events import Version, change_event, goodbye_event, merged, snapshot_event
 from fader_server.distribution.subscription import Ending, Subscription
 from fader_server.storage import Store
+from fader_server.telemetry import Metrics
+from fader_server.telemetry.catalogue import StreamEvent
 
 T = TypeVar("T")
 
@@ -38,10 +42,14 @@ class Feed:
     Args:
         store: Where changes are read.
         snapshot: Where to begin.
+        metrics: Where it is counted what is sent.
+        clock: The time, aware.
     """
 
-    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+    def __init__(self, store: Store, snapshot: Snapshot, metrics: Metrics, clock: Callable[[], datetime]) -> None:
         self._store = store
+        self._metrics = metrics
+        self._clock = clock
         self._snapshot = snapshot
         self._recent: deque[Change] = deque(maxlen=REMEMBERED)
         self._subscriptions: set[Subscription] = set()
@@ -88,32 +96,42 @@ class Feed:
         older = await self._older_changes(since)
         while True:
             served = self.version
+            event: StreamEvent = "change"
             first = self._delta(since, older)
             if first is None:
                 encoded = await self.encoded()
                 if encoded.version != self.version:
                     continue  # it has moved on meanwhile
-                first = snapshot_event(self._snapshot, encoded.plain)
+                first, event = snapshot_event(self._snapshot, encoded.plain), "snapshot"
             assert served == self.version  # noqa: S101 (nothing was awaited since)
             subscription = Subscription(key_id, first)
             self._subscriptions.add(subscription)
+            if first:
+                self._metrics.event_sent(event, len(first))
             return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a stream."""
         self._subscriptions.discard(subscription)
 
-    def broadcast(self, message: bytes) -> None:
-        """Send a message to everybody."""
+    def broadcast(self, event: StreamEvent, message: bytes) -> None:
+        """Send an event to everybody."""
         for subscription in self._subscriptions:
             subscription.put(message)
+        self._metrics.event_sent(event, len(message), len(self._subscriptions))
 
     def end(self, retry_milliseconds: int, *, key_id: str | None = None) -> None:
         """Say goodbye: to everybody, or to those who came with one key."""
         for subscription in list(self._subscriptions):
             if key_id is None or subscription.key_id == key_id:
-                subscription.put(goodbye_event(retry_milliseconds))
-                subscription.end(Ending.GOODBYE)
+                self.dismiss(subscription, retry_milliseconds, Ending.GOODBYE if key_id is None else Ending.REVOKED)
+
+    def dismiss(self, subscription: Subscription, retry_milliseconds: int, ending: Ending) -> None:
+        """Say goodbye to one."""
+        goodbye = goodbye_event(retry_milliseconds)
+        subscription.put(goodbye)
+        subscription.end(ending)
+        self._metrics.event_sent("goodbye", len(goodbye))
 
     def end_key(self, key_id: str) -> None:
         """A key was revoked: its streams end."""
@@ -128,13 +146,14 @@ class Feed:
         async with self._following:
             while True:
                 place = self._snapshot
-                changes = await self._store.changes_after(place.project, place.environment, place.revision, _BATCH)
-                if any(change.epoch != place.epoch for change in changes):
+                committed = await self._store.committed_after(place.project, place.environment, place.revision, _BATCH)
+                if any(one.change.epoch != place.epoch for one in committed):
                     await self._begin_anew()
                     return
-                for change in changes:
-                    self._advance(change)
-                if len(changes) < _BATCH:
+                for one in committed:
+                    self._advance(one.change)
+                    self._metrics.change_propagated((self._clock() - one.at).total_seconds())
+                if len(committed) < _BATCH:
                     return
 
     async def begin_anew(self) -> None:
@@ -147,15 +166,17 @@ class Feed:
         if snapshot is None:
             return
         encoded = await _encode(snapshot)
+        if snapshot.epoch != self._snapshot.epoch:
+            self._metrics.epoch_changed(snapshot.project, snapshot.environment)
         self._snapshot, self._encoding = snapshot, None
         self._recent.clear()
-        self.broadcast(snapshot_event(snapshot, encoded.plain))
+        self.broadcast("snapshot", snapshot_event(snapshot, encoded.plain))
 
     def _advance(self, change: Change) -> None:
         self._snapshot = apply_change(self._snapshot, change)
         self._encoding = None
         self._recent.append(change)
-        self.broadcast(change_event(change))
+        self.broadcast("change", change_event(change))
 
     async def _older_changes(self, since: Version | None) -> list[Change]:
         """What memory does not hold of the way from ``since`` to what is being served."""

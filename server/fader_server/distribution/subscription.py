@@ -16,6 +16,7 @@ class Ending(Enum):
     LEFT = "the client left"
     TOO_SLOW = "the client read too slowly"
     GOODBYE = "the server said goodbye"
+    REVOKED = "its key is no longer valid"
 
 
 class Subscription:

@@ -15,14 +15,21 @@ from fader_server.flags.limits import Limits
 from fader_server.storage import Store, changes
 from fader_server.storage.idempotency import Holding, not_held
 from fader_server.storage.records import ChangeKind, Entry
+from fader_server.telemetry.tracing import Tracing
 
 
 class Transaction:
     """One command's transaction: the connection, the moment, and what is to be announced after the commit."""
 
     def __init__(
-        self, connection: AsyncConnection, intent: Intent, now: datetime, announcements: list[Message]
+        self,
+        connection: AsyncConnection,
+        intent: Intent,
+        now: datetime,
+        announcements: list[Message],
+        trace: str | None,
     ) -> None:
+        self._trace = trace
         self.connection = connection
         self.intent = intent
         self.now = now
@@ -55,7 +62,7 @@ class Transaction:
             after=after,
         )
         revision = await changes.append(self.connection, project, environment, entry)
-        self.announcements.append(RevisionHint(project, environment, revision))
+        self.announcements.append(RevisionHint(project, environment, revision, self._trace))
         return revision
 
 
@@ -67,12 +74,20 @@ class Writer:
         bus: whom to tell.
         limits: how much of everything.
         clock: the time, aware.
+        tracing: whose traces lead from writes to broadcasts.
         hold: what becomes of transactions at the end of their blocks.
     """
 
     def __init__(
-        self, store: Store, bus: Bus, limits: Limits, clock: Callable[[], datetime], hold: Holding = not_held
+        self,
+        store: Store,
+        bus: Bus,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        tracing: Tracing,
+        hold: Holding = not_held,
     ) -> None:
+        self._tracing = tracing
         self.store = store
         self.bus = bus
         self.limits = limits
@@ -81,7 +96,7 @@ class Writer:
 
     def holding(self, hold: Holding) -> "Writer":
         """The same, with another ``hold``."""
-        return Writer(self.store, self.bus, self.limits, self.clock, hold)
+        return Writer(self.store, self.bus, self.limits, self.clock, self._tracing, hold)
 
     @asynccontextmanager
     async def transaction(self, intent: Intent) -> AsyncIterator[Transaction]:
@@ -95,8 +110,9 @@ class Writer:
         findings.check_text("reason", intent.reason, self.limits.text, lines=True)
         findings.raise_if_any()
         announcements: list[Message] = []
+        trace = self._tracing.here()
         async with self._hold(self._announced(announcements, dry_run=intent.dry_run)) as connection:
-            yield Transaction(connection, intent, self.clock(), announcements)
+            yield Transaction(connection, intent, self.clock(), announcements, trace)
 
     @asynccontextmanager
     async def _announced(self, announcements: list[Message], *, dry_run: bool) -> AsyncIterator[AsyncConnection]:

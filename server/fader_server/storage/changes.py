@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fader import model
 from fader_server.storage import schema
 from fader_server.storage.documents import decode_flag, decode_segment, sdk_flag, sdk_segment
-from fader_server.storage.records import Entry, LoggedChange
+from fader_server.storage.records import Committed, Entry, LoggedChange
 
 _changes = schema.changes.c
 _environments = schema.environments.c
@@ -53,10 +53,10 @@ async def append(connection: AsyncConnection, project: str, environment: str, en
 
 async def after(
     connection: AsyncConnection, project: str, environment: str, revision: int, limit: int
-) -> list[model.Change]:
+) -> list[Committed]:
     """What SDKs must learn to follow from ``revision`` on: one change per revision, in order."""
     query = (
-        sa.select(_changes.epoch, _changes.revision, _changes.kind, _changes.key, _changes.after)
+        sa.select(_changes.at, _changes.epoch, _changes.revision, _changes.kind, _changes.key, _changes.after)
         .join(
             schema.environments,
             sa.and_(
@@ -69,7 +69,7 @@ async def after(
         .order_by(_changes.revision)
         .limit(limit)
     )
-    return [_sdk_change(*row) for row in await connection.execute(query)]
+    return [Committed(_sdk_change(*change), at) for at, *change in await connection.execute(query)]
 
 
 def _sdk_change(epoch: str, revision: int, kind: str, key: str, after: Raw | None) -> model.Change:

@@ -34,6 +34,13 @@ class EnvironmentState(Record, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Committed(Record, frozen=True):
+    """A change as SDKs apply it, and when it was made."""
+
+    change: model.Change
+    at: datetime
+
+
 class Definition(Record, frozen=True, kw_only=True):
     """The part of a flag that all environments share."""
 

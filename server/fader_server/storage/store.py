@@ -19,7 +19,7 @@ from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
 from fader_server.storage.migrate import migrate_engine
 from fader_server.storage.postgresql import CONNECTIONS
-from fader_server.storage.records import EnvironmentState, SdkKey, UsageReport
+from fader_server.storage.records import Committed, EnvironmentState, SdkKey, UsageReport
 from fader_server.telemetry import ConnectionPool, Telemetry
 
 _log = logging.getLogger(__name__)
@@ -186,6 +186,10 @@ class Store:
         Args:
             limit: at most so many; ask again from the last one's revision for the rest.
         """
+        return [one.change for one in await self.committed_after(project, environment, revision, limit)]
+
+    async def committed_after(self, project: str, environment: str, revision: int, limit: int) -> list[Committed]:
+        """The same, and when each change was made."""
         async with self.read() as connection:
             return await changes.after(connection, project, environment, revision, limit)
 

@@ -15,7 +15,6 @@ StreamEnding: TypeAlias = Literal["left", "too_slow", "goodbye", "revoked", "bro
 StreamEvent: TypeAlias = Literal["snapshot", "change", "goodbye", "heartbeat"]
 TransactionKind: TypeAlias = Literal["read", "write"]
 Door: TypeAlias = Literal["sdk", "admin", "metrics"]
-Rejection: TypeAlias = Literal["missing", "unknown", "expired", "revoked", "wrong_kind", "role", "scope"]
 
 
 class Definition(Struct, frozen=True, kw_only=True):
@@ -139,7 +138,7 @@ BUS_UP: Final = Definition(
 BUS_MESSAGES: Final = Definition(
     name="fader_bus_messages_total",
     kind="counter",
-    meaning="Messages on the bus, by direction: published, received.",
+    meaning="Messages between nodes, by direction: published, received.",
     labels=("direction",),
 )
 BUS_RECONNECTS: Final = Definition(

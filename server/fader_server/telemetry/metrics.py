@@ -17,11 +17,11 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from fader_server import __version__
+from fader_server.errors import Rejection
 from fader_server.telemetry import catalogue
 from fader_server.telemetry.catalogue import (
     Definition,
     Door,
-    Rejection,
     StreamEnding,
     StreamEvent,
     TransactionKind,
@@ -167,7 +167,7 @@ class Metrics:
         """An environment's history was replaced."""
         self._epoch_changes.labels(project, environment).inc()
 
-    def usage_reported(self, *, counted: int, repeated: int) -> None:
+    def usage_reported(self, *, counted: int = 0, repeated: int = 0) -> None:
         """Usage reports have come in."""
         self._usage_reports["counted"].inc(counted)
         self._usage_reports["repeated"].inc(repeated)

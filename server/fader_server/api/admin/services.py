@@ -22,6 +22,7 @@ from fader_server.flags.service import FlagService
 from fader_server.flags.writing import Writer
 from fader_server.storage import Store
 from fader_server.storage.idempotency import Holding, not_held
+from fader_server.telemetry.tracing import NoTracing, Tracing
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,16 @@ class AdminServices:
         clock: Callable[[], datetime],
         limits: Limits,
         heartbeat_seconds: float,
+        tracing: Tracing | None = None,
     ) -> "AdminServices":
         """Put the services together.
 
         Args:
             clock: the time, aware.
             heartbeat_seconds: how often a quiet stream of changes shows that it lives.
+            tracing: whose traces lead from writes to broadcasts.
         """
-        writer = Writer(store, bus, limits, clock)
+        writer = Writer(store, bus, limits, clock, tracing or NoTracing())
         return cls(
             store=store,
             bus=bus,

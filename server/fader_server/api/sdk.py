@@ -54,14 +54,12 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
     del receive
     connection, feed, _ = await _admit(scope)
     encoded = await feed.encoded()
-    metrics = _metrics(connection)
     etag = f'"{encoded.version}"'.encode()
     headers = [(b"etag", etag), (b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Accept-Encoding")]
     headers += _staleness(connection)
     if _holds(connection.headers.get("if-none-match", ""), encoded.version):
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-        metrics.snapshot_unchanged()
         return
     body = encoded.plain
     if "gzip" in connection.headers.get("accept-encoding", ""):
@@ -72,7 +70,7 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
     if _method(scope) == "HEAD":
         body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
-    metrics.snapshot_sent(len(body))
+    _metrics(connection).snapshot_sent(len(body))
 
 
 @asgi("/sdk/v1/stream", copy_scope=True)

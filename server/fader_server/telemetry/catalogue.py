@@ -92,16 +92,11 @@ STREAM_BYTES: Final = Definition(
     kind="counter",
     meaning="Bytes of events handed to SDK streams.",
 )
-SNAPSHOTS: Final = Definition(
-    name="fader_snapshots_total",
-    kind="counter",
-    meaning="Snapshots answered by request: 200 with a body, 304 to clients that have it already.",
-    labels=("status",),
-)
 SNAPSHOT_BYTES: Final = Definition(
     name="fader_snapshot_bytes_total",
     kind="counter",
-    meaning="Bytes of snapshots sent by request, as compressed.",
+    meaning="Bytes of snapshots sent by request, as compressed. How many there were, and how many clients had them "
+    'already, say fader_http_requests_total{route="/sdk/v1/snapshot"} with status="200" and "304".',
 )
 ENVIRONMENT_REVISION: Final = Definition(
     name="fader_environment_revision",
@@ -197,7 +192,6 @@ CATALOGUE: Final = (
     STREAMS_ENDED,
     STREAM_EVENTS,
     STREAM_BYTES,
-    SNAPSHOTS,
     SNAPSHOT_BYTES,
     ENVIRONMENT_REVISION,
     EPOCH_CHANGES,

@@ -58,7 +58,6 @@ class Metrics:
         self._streams_ended = _by_label(_counter(catalogue.STREAMS_ENDED, registry), get_args(StreamEnding))
         self._events = _by_label(_counter(catalogue.STREAM_EVENTS, registry), get_args(StreamEvent))
         self._stream_bytes = _counter(catalogue.STREAM_BYTES, registry)
-        self._snapshots = _by_label(_counter(catalogue.SNAPSHOTS, registry), ("200", "304"))
         self._snapshot_bytes = _counter(catalogue.SNAPSHOT_BYTES, registry)
         self._epoch_changes = _counter(catalogue.EPOCH_CHANGES, registry)
         self._propagation = _histogram(catalogue.PROPAGATION, registry)
@@ -146,13 +145,8 @@ class Metrics:
         self._stream_bytes.inc(size * streams)
 
     def snapshot_sent(self, size: int) -> None:
-        """A snapshot was sent by request, in so many bytes."""
-        self._snapshots["200"].inc()
+        """A snapshot was sent by request, in so many bytes. The request is counted as such."""
         self._snapshot_bytes.inc(size)
-
-    def snapshot_unchanged(self) -> None:
-        """A client that asked for the snapshot has it already."""
-        self._snapshots["304"].inc()
 
     def change_propagated(self, seconds: float) -> None:
         """A change was broadcast on this node.

@@ -30,6 +30,20 @@ class Done(NamedTuple):
         return json.loads(self.err)["error"]
 
 
+def program(*arguments: str, stdin: str | None = None, **environment: str) -> Done:
+    """Run a command as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fader_cli", *arguments],
+        env={**os.environ, **environment},
+        input="" if stdin is None else stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
 class Cli:
     """Runs commands with the settings in the variables of the environment, as a shell would."""
 
@@ -54,16 +68,7 @@ class Cli:
 
     def program(self, *arguments: str, stdin: str | None = None, **environment: str) -> Done:
         """Run a command as a process of its own."""
-        done = subprocess.run(
-            [sys.executable, "-m", "fader_cli", *arguments],
-            env={**os.environ, **environment},
-            input="" if stdin is None else stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return program(*arguments, stdin=stdin, **environment)
 
     def python(self, program: str) -> Done:
         """Run a few lines of Python as a process of its own."""

@@ -97,6 +97,7 @@ class ServerProcess:
     """A server under test."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.database = folder / "fader.db"
         self.log = folder / "server.log"
@@ -112,6 +113,17 @@ class ServerProcess:
     def sdk_key(self, environment: str = "production") -> str:
         """A key that the server knows."""
         return self._keys[environment]
+
+    def sibling(self, folder: Path, **environment: str) -> "ServerProcess":
+        """Another node of the same installation: it has the same settings, and the same credentials.
+
+        Args:
+            folder: Of its own.
+            environment: Variables in which it differs.
+        """
+        other = ServerProcess(folder, self._environment | environment)
+        other.admin_token, other._keys = self.admin_token, self._keys
+        return other
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":

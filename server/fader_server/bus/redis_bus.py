@@ -80,8 +80,8 @@ class RedisBus:
         return self._here.subscribe()
 
     async def close(self) -> None:
-        """End all subscriptions; what is still to be said to others is said while ``running`` ends."""
-        self._outgoing.close()
+        """End all subscriptions. Others are told of what comes after it all the same, until ``running`` ends: requests
+        that were under way may still write."""
         await self._here.close()
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +13,13 @@ import msgspec
 import urllib3
 
 from fader._version import __version__
+from fader.backoff import retry_after
 from fader.config import Settings
 from fader.sse import EventParser
 from fader.trust import Trust
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
+from fader_cli.retries import PassingFault, Retries
 
 TIMEOUT: Final = 15.0
 _SILENCE: Final = 45.0
@@ -31,12 +34,10 @@ _CODES: Final = {
     404: ExitCode.NOT_FOUND,
     409: ExitCode.CONFLICT,
     412: ExitCode.CONFLICT,
-    429: ExitCode.UNREACHABLE,
-    502: ExitCode.UNREACHABLE,
-    503: ExitCode.UNREACHABLE,
-    504: ExitCode.UNREACHABLE,
 }
-
+_PASSING: Final = frozenset({429, 502, 503, 504})
+_STILL_RUNNING: Final = "urn:fader:problem:still-running"
+_LONGEST_WAIT: Final = 24 * 3600.0
 
 _LISTS: Final = {"flag": "fader list", "segment": "fader segment list", "environment": "fader env list"}
 """What lists those that there are, when the one asked for is not among them."""
@@ -74,12 +75,13 @@ class Api:
         url: The server's address.
         token: An admin token.
         timeout: Seconds that an answer may take.
+        retries: How requests are tried again; by default, not at all.
 
     Raises:
         CliError: if that cannot be an address, or a token.
     """
 
-    def __init__(self, url: str, token: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, token: str, timeout: float = TIMEOUT, retries: Retries | None = None) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise usage_error(f"{url!r} is not an address", "write it like https://flags.example.org")
@@ -94,6 +96,8 @@ class Api:
             "User-Agent": f"fader-cli/{__version__}",
             "Accept": "application/json",
         }
+        self._timeout = timeout
+        self._retries = retries or Retries()
         self._pool = _pool(self.url, timeout)
 
     def __repr__(self) -> str:
@@ -154,7 +158,7 @@ class Api:
                 timeout=urllib3.Timeout(connect=TIMEOUT, read=_SILENCE),
             )
             if answer.status != 200:
-                self._raise(answer.status, answer.read())
+                raise self._refusal(answer, answer.read())
             yield "open", None
             parser = EventParser(_LARGEST_EVENT)
             while part := answer.read1(65_536):
@@ -164,17 +168,25 @@ class Api:
             raise self._unreachable(error) from None
 
     def _call(self, method: str, path: str, *, query: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> Any:
-        headers = dict(self._headers)
-        payload = None
+        url, headers, payload = self._url(path, query), dict(self._headers), None
+        if method != "GET":
+            # One for all tries, by which the server knows what it has done already.
+            headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'
         if body is not None:
             headers["Content-Type"] = "application/json"
             payload = msgspec.json.encode(body)
-        try:
-            answer = self._pool.request(method, self._url(path, query), body=payload, headers=headers)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unreachable(error) from None
-        if answer.status >= 300:
-            self._raise(answer.status, answer.data)
+
+        def once(seconds_left: float) -> urllib3.BaseHTTPResponse:
+            timeout = min(self._timeout, seconds_left)
+            try:
+                answer = self._pool.request(method, url, body=payload, headers=headers, timeout=timeout)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise self._unreachable(error) from None
+            if answer.status >= 300:
+                raise self._refusal(answer, answer.data)
+            return answer
+
+        answer = self._retries.run(once)
         if answer.status == 204:
             return None
         try:
@@ -195,28 +207,37 @@ class Api:
 
     def _unreachable(self, error: Exception) -> CliError:
         reason = str(getattr(error, "reason", None) or error)
+        mend = "is the server running? Is --url right?"
         if "refused" in reason:
             reason = "nothing listens there"
         elif "timed out" in reason.lower():
             reason = "it does not answer in time"
+        elif "Temporary failure in name resolution" in reason:
+            reason = "the names of hosts cannot be looked up"
         elif "resolve" in reason.lower() or "Name or service" in reason:
-            reason = "there is no host of that name"
-        mend = "is the server running? Is --url right?"
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
-            reason, mend = "its certificate is not trusted", "FADER_CA_FILE names those to trust"
+            return self._no_server("there is no host of that name", mend)
+        elif "CERTIFICATE_VERIFY_FAILED" in reason:
+            return self._no_server("its certificate is not trusted", "FADER_CA_FILE names those to trust")
         elif "WRONG_VERSION_NUMBER" in reason:
-            reason, mend = "it does not speak HTTPS", "is it http:// ?"
+            return self._no_server("it does not speak HTTPS", "is it http:// ?")
+        return PassingFault(f"cannot reach {self.url}: {reason}", mend)
+
+    def _no_server(self, reason: str, mend: str) -> CliError:
         return CliError(f"cannot reach {self.url}: {reason}", mend, ExitCode.UNREACHABLE)
 
-    def _raise(self, status: int, body: bytes) -> None:
+    def _refusal(self, answer: urllib3.BaseHTTPResponse, body: bytes) -> CliError:
+        status = answer.status
         code = _CODES.get(status, ExitCode.FAILED)
+        wait = retry_after(answer.headers.get("Retry-After"), time.time(), _LONGEST_WAIT)
         try:
             problem = msgspec.json.decode(body, type=dict[str, Any])
             message, hint = str(problem["detail"]), problem.get("hint")
         except (msgspec.DecodeError, msgspec.ValidationError, KeyError):
-            raise CliError(
-                f"{self.url} answers with status {status}, and not as a Fader server would", "check --url", code
-            ) from None
+            message, hint = f"{self.url} answers with status {status}, and not as a Fader server would", "check --url"
+            # A proxy whose server is away speaks for itself.
+            return PassingFault(message, hint, None, wait) if status in _PASSING else CliError(message, hint, code)
+        if status in _PASSING or problem.get("type") == _STILL_RUNNING:
+            return PassingFault(message.rstrip("."), hint, problem, wait)
         if status == 401:
             hint = "sign in with `fader login`"
         elif status == 404 and hint is None:
@@ -224,7 +245,7 @@ class Api:
         others = [error for error in problem.get("errors", []) if error.get("field") != problem.get("field")]
         if others:
             message = "; ".join(f"{error['field']}: {error['detail']}" for error in problem.get("errors", []))
-        raise CliError(message.rstrip("."), hint, code, problem)
+        return CliError(message.rstrip("."), hint, code, problem)
 
 
 def wait_a_moment(attempt: int) -> None:

@@ -67,6 +67,7 @@ def with_session(*, environment: bool = False) -> Callable[[F], F]:
             token: str | None,
             project: str | None,
             as_json: bool,
+            retry_for: float,
             **named: Any,
         ) -> Any:
             session = Session(
@@ -76,6 +77,7 @@ def with_session(*, environment: bool = False) -> Callable[[F], F]:
                 project=project,
                 environment=named.pop("environment", None),
                 as_json=as_json,
+                retry_for=retry_for,
             )
             return command(session, *arguments, **named)
 
@@ -110,6 +112,14 @@ _COMMON: Final = (
     ),
     click.option("--url", metavar="URL", help="The server's address.  [FADER_URL]"),
     click.option("--token", metavar="TOKEN", help="An admin token; better: FADER_TOKEN, or `fader login`."),
+    click.option(
+        "--retry-for",
+        type=click.FloatRange(0, 3600),
+        default=30.0,
+        envvar="FADER_RETRY_FOR",
+        metavar="SECONDS",
+        help="While the server cannot answer, try again for so long; 0: never.  [FADER_RETRY_FOR, else 30]",
+    ),
 )
 
 reason_option: Final = click.option("-m", "--reason", default="", metavar="TEXT", help="Why, for the history.")

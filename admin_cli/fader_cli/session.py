@@ -15,6 +15,7 @@ from fader_cli import config
 from fader_cli.api import TIMEOUT, Api, path_of
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
+from fader_cli.retries import Retries
 
 _UNFOLDED: Final = 10_000
 
@@ -44,6 +45,7 @@ class Session:
         environment: Key of an environment.
         as_json: Whether to write documents instead of tables.
         timeout: Seconds that an answer may take.
+        retry_for: Seconds for which a request is tried again.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Session:
         environment: str | None = None,
         as_json: bool = False,
         timeout: float = TIMEOUT,
+        retry_for: float = 0.0,
     ) -> None:
         self._profile_name = profile
         self._url = url or os.environ.get("FADER_URL")
@@ -64,6 +67,7 @@ class Session:
         self._environment = environment
         self.as_json = as_json
         self._timeout = timeout
+        self._retries = Retries(retry_for, self._note_retry)
         self.out = console(sys.stdout)
         self.notes = console(sys.stderr)
 
@@ -107,7 +111,12 @@ class Session:
                 "sign in with `fader login`, or set FADER_TOKEN",
                 ExitCode.NOT_ALLOWED,
             )
-        return Api(url, token, self._timeout)
+        return Api(url, token, self._timeout, self._retries)
+
+    def _note_retry(self, message: str) -> None:
+        # A line of its own, and with --json a document of its own, before what else may come on standard error.
+        text = msgspec.json.encode({"retrying": {"message": message}}).decode() if self.as_json else f"fader: {message}"
+        click.echo(text, err=True)
 
     @property
     def project(self) -> str:

@@ -275,6 +275,7 @@ OF_OTHERS: Final = frozenset(
         "FADER_POLL_INTERVAL",
         "FADER_PROFILE",
         "FADER_PROJECT",
+        "FADER_RETRY_FOR",
         "FADER_SDK_KEY",
         "FADER_SDK_KEY_FILE",
         "FADER_STREAMING",

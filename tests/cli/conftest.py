@@ -23,11 +23,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for profiles, and no setting of whoever runs the tests."""
+    """An empty folder for profiles, no retries, and no setting of whoever runs the tests."""
     for name in [*os.environ]:
         if name.startswith("FADER_") or name in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("FADER_CONFIG_DIR", str(tmp_path / "settings"))
+    monkeypatch.setenv("FADER_RETRY_FOR", "0")
     return tmp_path / "settings"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from dying_server import die_after_the_next_commit, mortal
 from fader_server.storage.migrate import migrate
 from processes import PATIENCE, AdminApi, ServerProcess, running_server, wait_for
 from services.postgres import PostgresDatabases
@@ -20,41 +21,18 @@ RULES = "/projects/default/flags/{}/environments/production/rules"
 KILLS = 3
 WRITERS = 3
 
-DIES_AFTER_A_COMMIT = '''"""Python imports this before a program begins. Where there is a file named ``die``, the next
-write that is committed under a key is the last thing that this process does."""
-
-import os
-import signal
-from pathlib import Path
-
-from fader_server.storage.idempotency import HeldWrite
-
-ORDER = Path(__file__).parent / "die"
-commit = HeldWrite.commit
-
-
-async def commit_and_die(self, answer):
-    await commit(self, answer)
-    if ORDER.exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-HeldWrite.commit = commit_and_die
-'''
-
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[ServerProcess]]:
     """One server on SQLite, or two on one PostgreSQL."""
-    (tmp_path / "sitecustomize.py").write_text(DIES_AFTER_A_COMMIT)
     with ExitStack() as stack:
         if request.param == "sqlite":
-            yield [stack.enter_context(running_server(tmp_path, PYTHONPATH=str(tmp_path)))]
+            yield [stack.enter_context(running_server(tmp_path, **mortal(tmp_path)))]
             return
         postgres: PostgresDatabases = request.getfixturevalue("postgres")
         url = postgres.create_database()
         asyncio.run(migrate(url))
-        first = ServerProcess(tmp_path, {"DATABASE_URL": url, "PYTHONPATH": str(tmp_path)})
+        first = ServerProcess(tmp_path, {"DATABASE_URL": url} | mortal(tmp_path))
         second = first.sibling(tmp_path / "second")
         for node in (first, second):
             stack.callback(node.close)
@@ -65,13 +43,11 @@ def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Serve
 def test_a_node_that_dies_between_the_commit_and_the_answer(nodes: list[ServerProcess], tmp_path: Path) -> None:
     node, other = nodes[0], nodes[-1]
     node.admin.create_flag("f")
-    order = tmp_path / "die"
-    order.touch()
+    die_after_the_next_commit(tmp_path)
     key = {"Idempotency-Key": str(uuid.uuid4())}
     with pytest.raises(urllib3.exceptions.HTTPError):
         node.admin.request("POST", RULES.format("f"), {"id": "once"}, headers=key)
     assert node.process.wait(PATIENCE) == -9
-    order.unlink()
     if node is other:
         node.start()
     again = other.admin.request("POST", RULES.format("f"), {"id": "once"}, headers=key)

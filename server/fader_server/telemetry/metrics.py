@@ -178,13 +178,16 @@ class Metrics:
         """A message came from the bus."""
         self._bus_messages["received"].inc()
 
-    def transaction_ended(self, kind: TransactionKind, seconds: float, *, has_failed: bool) -> None:
+    def transaction_ended(self, kind: TransactionKind, seconds: float, *, has_failed: bool | None) -> None:
         """A transaction is over.
 
         Args:
-            has_failed: Whether that was the database's fault.
+            has_failed: Whether the database could not be used; ``None`` if it ended before that was known, as when it
+                was cancelled.
         """
         self._transactions[kind].observe(seconds)
+        if has_failed is None:
+            return
         self._database_up.set(not has_failed)
         if has_failed:
             self._transaction_failures[kind].inc()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fader_server.errors import Unavailable
+from fader_server.errors import FaderError, Unavailable
 from fader_server.telemetry.catalogue import TransactionKind
 from fader_server.telemetry.metrics import Metrics
 from fader_server.telemetry.tracing import NoTracing, RequestTracing, Tracing, is_wanted
@@ -42,12 +42,13 @@ class Telemetry:
             database: ``sqlite`` or ``postgresql``.
         """
         began = time.perf_counter()
-        has_failed = False
+        has_failed: bool | None = None
         try:
             with self.tracing.span(f"database {kind}", {"db.system.name": database}):
                 yield
-        except Unavailable:
-            has_failed = True
+            has_failed = False
+        except FaderError as error:
+            has_failed = isinstance(error, Unavailable)
             raise
         finally:
             self.metrics.transaction_ended(kind, time.perf_counter() - began, has_failed=has_failed)

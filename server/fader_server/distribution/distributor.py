@@ -229,8 +229,8 @@ class Distributor:
                 await self._follow(feed, anew=True)
             elif version.revision > feed.version.revision:
                 await self._follow(feed)
-            for key_id in invalid:
-                feed.end_key(key_id)
+        for key_id in invalid:
+            await self._bus.publish_here(CredentialRevoked(key_id))
         for (project, environment), version in states.items():
             if self._seen.get((project, environment), version) != version:
                 await self._bus.publish_here(RevisionHint(project, environment, version.revision))

@@ -30,10 +30,14 @@ def cli_page() -> str:
     parts = [
         f"# The command line\n\n{NOTE}",
         "Every command has `--help`. Options that all commands share: `-p/--project`, `--profile`, `--url`, `--token`, "
-        "and `--json`, which writes one document instead of text for people; errors are then documents too, on standard "
-        "error. Options win over the environment (`FADER_URL`, `FADER_TOKEN`, `FADER_PROJECT`, `FADER_ENVIRONMENT`, "
-        "`FADER_PROFILE`), and this over the profile that `fader login` or `fader serve` has made. Profiles are kept in "
-        "`FADER_CONFIG_DIR`, else in your platform's folder for settings.\n\n",
+        "`--retry-for`, and `--json`, which writes one document instead of text for people; errors are then documents "
+        "too, on standard error. Options win over the environment (`FADER_URL`, `FADER_TOKEN`, `FADER_PROJECT`, "
+        "`FADER_ENVIRONMENT`, `FADER_PROFILE`, `FADER_RETRY_FOR`), and this over the profile that `fader login` or "
+        "`fader serve` has made. Profiles are kept in `FADER_CONFIG_DIR`, else in your platform's folder for settings.\n\n"
+        "While the server cannot be reached or cannot answer (status 429, 502, 503 or 504), a command tries again for up to "
+        "30 seconds, or for as long as `--retry-for SECONDS` says; 0 is never. It says so once, on standard error (with "
+        '`--json` as `{"retrying": …}`, on a line of its own), waits for as long as the server asks it to, and ends with '
+        "exit code 6 if that was in vain. However often a write is tried, it is applied once.\n\n",
         "## Exit codes\n\n| code | meaning |\n| --- | --- |\n",
         *(f"| {code.value} | {meaning} |\n" for code, meaning in MEANINGS.items()),
         "\n## Commands\n",
@@ -51,7 +55,7 @@ def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple
             yield (*path, name), command
 
 
-_SHARED: Final = {"project", "as_json", "profile", "url", "token"}
+_SHARED: Final = {"project", "as_json", "profile", "url", "token", "retry_for"}
 
 
 def _command_section(path: tuple[str, ...], command: click.Command) -> str:
@@ -96,7 +100,7 @@ def settings_page() -> str:
         *(f"| `{name}` | {argument} | {meaning} |\n" for name, argument, meaning in _SDK_SETTINGS),
         "\nProxies are taken from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.\n",
         "\n## The command line\n\n`FADER_URL`, `FADER_TOKEN`, `FADER_PROFILE`, `FADER_PROJECT`, `FADER_ENVIRONMENT`, "
-        "`FADER_CONFIG_DIR`, `NO_COLOR`: see [the command line](cli.md).\n",
+        "`FADER_RETRY_FOR`, `FADER_CONFIG_DIR`, `NO_COLOR`: see [the command line](cli.md).\n",
     ]
     return "".join(parts)
 
@@ -129,6 +133,21 @@ def api_page() -> str:
         "documents ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with `field` and `hint`; lists are paged: "
         "`?limit=` and `?cursor=`, which is the `next_cursor` of the page before. `?dry_run=true` on writes of flags and "
         "segments checks and changes nothing.\n",
+        "\n## Trying again\n\n"
+        "Every write takes an [`Idempotency-Key`](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/): "
+        "1 to 128 visible ASCII characters, such as a UUID, with or without quotation marks. Draw one for each request, and "
+        "send it with all tries of that request: it is then applied once, whichever server gets which try, and every later "
+        "try gets the first answer again, with `Idempotency-Replayed: true`. The answer is committed together with the "
+        "change, so this holds even if the server was killed before it could answer. Keys belong to the token that they came "
+        "with, and are kept for at least 24 hours.\n\n"
+        "| you send | you get |\n| --- | --- |\n"
+        "| the same request again | the same status and body; nothing is done |\n"
+        "| the same key with another method, path, query, `If-Match` or body | 422, `idempotency-key-reused` |\n"
+        "| the same request, while its first try goes on | its answer, or after a few seconds 409, `still-running`, with "
+        "`Retry-After` |\n"
+        "| a request again that was refused, or a dry run | it is decided anew: nothing was changed, so nothing was kept |\n"
+        "| a request again that has made a key or a token | 409, `secret-not-kept`, with its id: the secret was in the first "
+        "answer and is kept nowhere, so revoke it and make another one |\n",
     ]
     by_tag: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for path, methods in document["paths"].items():

@@ -237,6 +237,21 @@ def test_dry_runs_keep_nothing(send: Keyed, server: AdminServer) -> None:
     assert send("POST", f"{FLAG}/rules", {}, key=key).body["changed"] is True
 
 
+def test_the_document_tells_of_keys_wherever_something_is_written(admin: AdminClient) -> None:
+    operations = [
+        (method, operation)
+        for methods in admin.get("/openapi.json").body["paths"].values()
+        for method, operation in methods.items()
+    ]
+    for method, operation in operations:
+        named = [one["name"] for one in operation.get("parameters", []) if one["in"] == "header"]
+        writes = method != "get" and operation["operationId"] != "explain_flag"
+        assert ("Idempotency-Key" in named) == writes, operation["operationId"]
+        done = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+        assert (REPLAYED in done.get("headers", {})) == writes, operation["operationId"]
+        assert not writes or {"409", "422"} <= set(operation["responses"])
+
+
 def test_reading_takes_no_notice_of_keys(send: Keyed, server: AdminServer) -> None:
     before = len(kept(server))
     for _ in range(2):

@@ -10,6 +10,7 @@ from fader_server.errors import FaderError, Unavailable
 from fader_server.logs import logger
 from fader_server.settings import Settings, SettingsError
 from fader_server.storage import Store
+from fader_server.storage.faults import described
 
 _log = logger(__name__)
 
@@ -50,9 +51,9 @@ class Opening:
         except Unavailable as error:
             if self._store.is_shared:
                 return False
-            raise SettingsError((f"DATABASE_URL: {error.__cause__ or error}",)) from error
+            raise SettingsError((f"DATABASE_URL: {described(error)}",)) from error
         except FaderError as error:
-            raise SettingsError((f"DATABASE_URL: {error.__cause__ or error}",)) from error
+            raise SettingsError((f"DATABASE_URL: {described(error)}",)) from error
         return True
 
     async def until_done(self, give_up: Callable[[SettingsError], None]) -> None:

@@ -57,7 +57,7 @@ def test_python_compiles(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name_of)
 def test_commands_exist_with_their_options(page: Path) -> None:
     for block in blocks(page, "sh"):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", "").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] == "fader":
                 parse(program, words[1:])

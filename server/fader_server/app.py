@@ -20,17 +20,14 @@ from fader_server.api.request_log import RequestLog
 from fader_server.api.request_spans import RequestSpans
 from fader_server.bus import Bus
 from fader_server.bus.in_process import InProcessBus
-from fader_server.bus.redis_bus import RedisBus
 from fader_server.distribution import Distributor
 from fader_server.distribution.distributor import Pace
 from fader_server.errors import FaderError
 from fader_server.flags.limits import Limits
 from fader_server.logs import logger
 from fader_server.opening import Opening
-from fader_server.redis_client import redis_client
 from fader_server.settings import Settings, SettingsError
 from fader_server.standby import Standby
-from fader_server.standby.redis_standby import RedisStandby
 from fader_server.storage import Store
 from fader_server.telemetry import Sources, Telemetry, watch_event_loop
 
@@ -132,6 +129,11 @@ async def _shared(
     """What servers on one database have in common besides it."""
     if settings.redis_url is None:
         return InProcessBus(hears_all=not store.is_shared), None
+    # redis-py takes a quarter of a second to import, and all of OpenTelemetry with it where that is installed.
+    from fader_server.bus.redis_bus import RedisBus
+    from fader_server.redis_client import redis_client
+    from fader_server.standby.redis_standby import RedisStandby
+
     try:
         client = redis_client(settings.redis_url)
     except ValueError as error:

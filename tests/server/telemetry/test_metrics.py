@@ -162,7 +162,6 @@ def test_streams_of_a_revoked_key_end_for_that_reason(
     stream.event()
     server.admin.ok("DELETE", f"/projects/default/keys/{made['id']}")
     assert stream.rest() == [("goodbye", {})]
-    stream.close()
     ended = "fader_streams_ended_total"
     wait_for(
         lambda: scrape(server).sum(ended, reason="revoked") == before.sum(ended, reason="revoked") + 1,

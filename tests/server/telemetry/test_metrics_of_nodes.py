@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -61,11 +61,11 @@ def test_a_change_is_told_to_the_other_node_and_measured_there(nodes: list[Serve
     for node in nodes:
         until(node, "fader_bus_up", 1)
     first.admin.create_flag("new-checkout")
-    stream = RawStream(second)
-    stream.event()
-    begun = [scrape(node) for node in nodes]
-    first.admin.verb("new-checkout", "on")
-    assert stream.event()[0] == "change"
+    with closing(RawStream(second)) as stream:
+        stream.event()
+        begun = [scrape(node) for node in nodes]
+        first.admin.verb("new-checkout", "on")
+        assert stream.event()[0] == "change"
     wrote, heard = (scrape(node) for node in nodes)
     name = "fader_bus_messages_total"
     assert wrote.sum(name, direction="published") > begun[0].sum(name, direction="published")
@@ -74,7 +74,6 @@ def test_a_change_is_told_to_the_other_node_and_measured_there(nodes: list[Serve
     counted = "fader_change_propagation_seconds_count"
     assert heard.sum(counted) - begun[1].sum(counted) == 1
     assert heard.sum("fader_bus_reconnects_total") == 0
-    stream.close()
 
 
 def test_a_lost_bus_is_seen_and_its_return_is_counted(nodes: list[ServerProcess], redis: RedisServer) -> None:

@@ -18,7 +18,7 @@ from processes import PATIENCE, AdminApi, ServerProcess, running_server, wait_fo
 from services.postgres import PostgresDatabases
 
 RULES = "/projects/default/flags/{}/environments/production/rules"
-KILLS = 3
+KILLS = 2
 WRITERS = 3
 
 

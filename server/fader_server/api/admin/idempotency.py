@@ -87,7 +87,9 @@ def _answer(messages: list[Any]) -> Answer:
     return Answer(
         status=start["status"],
         headers=tuple(
-            (name.decode(), value.decode()) for name, value in start["headers"] if name.lower() != b"content-length"
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in start["headers"]
+            if name.lower() != b"content-length"
         ),
         body=b"".join(part.get("body", b"") for part in parts).decode(),
     )

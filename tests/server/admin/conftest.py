@@ -3,11 +3,17 @@ from collections.abc import Iterator
 import pytest
 
 from admin_server import AdminClient, AdminServer, running_admin_server
+from services.postgres import PostgresDatabases
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminServer]:
-    with running_admin_server(tmp_path_factory.mktemp("admin")) as server:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminServer]:
+    """The admin API is the same on either database, so its tests are run on both."""
+    url = None
+    if request.param == "postgresql":
+        postgres: PostgresDatabases = request.getfixturevalue("postgres")
+        url = postgres.create_database()
+    with running_admin_server(tmp_path_factory.mktemp("admin"), database_url=url) as server:
         yield server
 
 

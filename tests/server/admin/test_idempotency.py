@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -49,20 +48,6 @@ class Keyed:
 
     def _at(self, path: str) -> str:
         return path if path.startswith(("/projects", "/tokens")) else f"/projects/{self.project}{path}"
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('database')}/fader.db"
-    postgres: PostgresDatabases = request.getfixturevalue("postgres")
-    return postgres.create_database()
-
-
-@pytest.fixture(scope="module")
-def server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminServer]:
-    with running_admin_server(tmp_path_factory.mktemp("admin"), database_url=database_url) as server:
-        yield server
 
 
 @pytest.fixture
@@ -333,10 +318,8 @@ BREAKING = {
 MENDING = {"sqlite": "DROP TRIGGER broken", "postgresql": "DROP FUNCTION broken CASCADE"}
 
 
-def test_an_answer_that_cannot_be_kept_takes_the_change_with_it(
-    send: Keyed, server: AdminServer, database_url: str
-) -> None:
-    database = database_url.partition(":")[0]
+def test_an_answer_that_cannot_be_kept_takes_the_change_with_it(send: Keyed, server: AdminServer) -> None:
+    database = "postgresql" if server.services.store.is_shared else "sqlite"
 
     async def execute(statements: list[str]) -> None:
         async with server.services.store.write() as connection:

@@ -70,33 +70,44 @@ def _prepare_once(module: str, prepare: Callable[[Any], object]) -> None:
         prepare(sys.modules[module])
 
 
+def are_threads_real() -> bool:
+    """Whether threads are the system's, and not greenlets, which gevent puts in their place."""
+    return isinstance(_thread.start_new_thread, BuiltinFunctionType)
+
+
+def do_when_possible(remaining: list[Callable[[], None]]) -> None:
+    """Do what may have to wait: now or, among greenlets, as soon as the caller waits for something itself.
+
+    Greenlets may not wait before gevent has dealt with a fork, which it does after hooks like ours.
+    """
+    if are_threads_real():
+        _do_now(remaining)
+    elif remaining:
+        _thread.start_new_thread(_do_now, (remaining,))
+
+
+def _do_now(remaining: list[Callable[[], None]]) -> None:
+    for rest in remaining:
+        protect(rest)
+
+
+def protect(step: Callable[[], T]) -> T | None:
+    """Take a step of ours in the midst of something of the application's, which goes on whatever becomes of us."""
+    try:
+        return step()
+    except Exception:  # noqa: BLE001 (see above)
+        logger.exception("a client could not be restarted")
+        return None
+
+
 def _in_child() -> None:
     if "multiprocessing.util" in sys.modules:
         # In its children it forgets, soon after this, what is to be done at the end, and then calls this.
         util: Any = sys.modules["multiprocessing.util"]
         util.register_after_fork(_remember, _remember)
     for step in _first:
-        _protect(step)
-    remaining = [rest for forked in list(_known) if (rest := _protect(forked.after_fork)) is not None]
-    if isinstance(_thread.start_new_thread, BuiltinFunctionType):
-        _do_all(remaining)
-    elif remaining:
-        # Greenlets: nothing may wait before gevent has dealt with the fork itself, and that comes after this. What is
-        # begun like this goes on when the child first waits for something.
-        _thread.start_new_thread(_do_all, (remaining,))
-
-
-def _do_all(remaining: list[Callable[[], None]]) -> None:
-    for rest in remaining:
-        _protect(rest)
-
-
-def _protect(step: Callable[[], T]) -> T | None:
-    try:
-        return step()
-    except Exception:  # noqa: BLE001 (the fork is the application's, and goes on whatever becomes of us)
-        logger.exception("a client could not be restarted after a fork")
-        return None
+        protect(step)
+    do_when_possible([rest for forked in list(_known) if (rest := protect(forked.after_fork)) is not None])
 
 
 def _remember(_: object) -> None:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fader import forking
+from fader import forking, patching
 from fader.config import Settings, Timing
 from fader.counters import UsageCounters
 from fader.holder import FlagHolder
@@ -47,6 +47,7 @@ class Runtime:
         self._session: Session | None = None
         self._started = False
         self._closed = False
+        self._paused = False
         self._pid = os.getpid()
         self._lock = threading.RLock()
         forking.register(self)
@@ -139,6 +140,7 @@ class Runtime:
         if self._pid == os.getpid():
             return None
         self._pid = os.getpid()
+        self._paused = False
         # Threads that do not exist here may have held the locks in the moment of the fork.
         self._lock = threading.RLock()
         self.holder.renew_lock()
@@ -149,6 +151,31 @@ class Runtime:
         session.abandon()
         self._session = self._new_session(told, session.trust)
         return self._session.start
+
+    def pause(self) -> "Session | None":
+        """Tell the thread to end until ``resume``; returns what to wait for."""
+        with self._lock:
+            session = self._session
+            if session is None or session.pid != os.getpid():
+                return None
+            self._paused = True
+        session.stop()
+        return session
+
+    def resume(self) -> Callable[[], None] | None:
+        """Prepare to go on after ``pause``.
+
+        Returns:
+            What starts again, if there is anything to start.
+        """
+        with self._lock:
+            paused, self._paused = self._paused, False
+            session, told = self._session, self._settings
+            if not paused or session is None or told is None:
+                return None
+            self.journal.ended()
+            self._session = self._new_session(told, session.trust)
+            return self._session.start
 
     def _begin(self, told: Settings) -> None:
         # All that a running client needs is imported here: on the application's thread, but not with ``fader``.
@@ -163,6 +190,7 @@ class Runtime:
         load_copy(told, self.holder, self.journal)
         if not told.offline:
             forking.prepare_host()
+            patching.listen()
             self._session = self._new_session(told)
             try:
                 self._session.start()
@@ -189,4 +217,16 @@ def _close_all() -> None:
             session.ended()
 
 
+def _pause_all() -> None:
+    sessions = [runtime.pause() for runtime in list(_running)]
+    for session in sessions:
+        if session is not None:
+            session.gone()
+
+
+def _resume_all() -> list[Callable[[], None]]:
+    return [start for runtime in list(_running) if (start := runtime.resume()) is not None]
+
+
 forking.register_ending(_close_all)
+patching.register(_pause_all, _resume_all)

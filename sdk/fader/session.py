@@ -72,6 +72,10 @@ class Session:
         """Wait for the end, in bounded time."""
         self._synchronizer.ended()
 
+    def gone(self) -> None:
+        """As ``ended``, with the thread entirely gone. Not for signal handlers and greenlets."""
+        self._synchronizer.gone()
+
     def abandon(self) -> None:
         """In a forked child: leave the parent's connections alone."""
         self._synchronizer.abandon()

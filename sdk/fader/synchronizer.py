@@ -134,6 +134,15 @@ class Synchronizer:
         if self._transport is not None:
             self._transport.close()
 
+    def gone(self) -> None:
+        """As ``ended``, and wait until Python has forgotten the thread too. Not for signal handlers and greenlets."""
+        self.ended()
+        if not self._ended:
+            # It is still connecting. When that comes to an end, another one may be following: it is no news any longer.
+            self._journal = Journal("")
+        elif self._thread.is_alive():
+            self._thread.join(self._timing.close)
+
     def abandon(self) -> None:
         """In a forked child, where the thread does not exist: let go of its connections.
 

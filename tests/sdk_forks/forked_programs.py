@@ -13,7 +13,6 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,38 +156,85 @@ class WebProgram(Program):
         super().__exit__(*details)
         self._listener.close()
 
-    def look(self, requests: int = 8) -> list[tuple[int, bool]]:
-        """Ask that many times at once, and return process and answer of each."""
-        assert self.alive, self.errors()
-        with ThreadPoolExecutor(requests) as pool:
-            return list(filter(None, pool.map(lambda _: self._get(), range(requests))))
+    def look(self, workers: int) -> Answers:
+        """The answer of each of so many workers, or of fewer when one dies or takes no request.
 
-    def _get(self) -> tuple[int, bool] | None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("GET", "/", headers={"Connection": "close"})
-            answer = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException):
-            return None  # a worker that was being replaced; the caller asks again
-        finally:
+        Whoever has answered is held in the middle of its answer until all have, and takes no other request meanwhile:
+        each next one has to be taken by somebody else. Whom the kernel lets accept is no matter.
+        """
+        assert self.alive, self.errors()
+        answers: Answers = {}
+        with Gate() as gate:
+            while len(answers) < workers:
+                try:
+                    answer = gate.ask(self.port)
+                except (OSError, http.client.HTTPException, ValueError):
+                    break  # a worker that was being replaced; the caller asks again
+                answers[answer["pid"]] = answer["enabled"]
+        return answers
+
+
+class Gate:
+    """Where workers that have answered are held: a pipe from which reading ends when this ends."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._path = f"{self._folder.name}/gate"
+        self._held: list[tuple[http.client.HTTPConnection, http.client.HTTPResponse]] = []
+        os.mkfifo(self._path)
+        self._writer = os.open(self._path, os.O_RDWR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._writer)
+        for connection, response in self._held:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                response.read()  # to the end, after which nobody wants the pipe any longer
             connection.close()
-        return answer["pid"], answer["enabled"]
+        self._folder.cleanup()
+
+    def ask(self, port: int) -> Any:
+        """What some worker answers, which is then held.
+
+        Raises:
+            OSError, http.client.HTTPException, ValueError: None answers, or not to the end.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        try:
+            connection.request("GET", self._path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            answer = json.loads(response.readline())
+        except BaseException:
+            connection.close()
+            raise
+        self._held.append((connection, response))
+        return answer
 
 
 class Watch:
-    """Collects the answers of workers over many requests."""
+    """Asks so many workers, all of them each time."""
 
-    def __init__(self, look: Callable[[], list[tuple[int, bool]]]) -> None:
+    def __init__(self, look: Callable[[int], Answers], workers: int) -> None:
         self._look = look
-        self.latest: Answers = {}
+        self._workers = workers
+        self.known: set[int] = set()
+        """All processes that have ever answered."""
 
     def __call__(self) -> Answers:
-        self.latest.update(self._look())
-        return self.latest
+        """What the workers say now; those of them that answer."""
+        answers = self._look(self._workers)
+        self.known |= answers.keys()
+        return answers
 
-    def until(self, processes: int) -> None:
-        """Wait until so many processes have answered, which is when they have all been forked."""
-        eventually(lambda: len(self()) >= processes, f"{processes} workers", within=PATIENCE * 2)
+    def until_all_answer(self) -> None:
+        """Wait until all do, which is when they have all been forked."""
+        eventually(lambda: len(self()) == self._workers, f"answers of {self._workers} workers", within=PATIENCE * 2)
+
+    def until_known(self, processes: int) -> None:
+        """Wait until so many processes have answered, former ones included."""
+        eventually(lambda: self() and len(self.known) >= processes, f"{processes} processes", within=PATIENCE * 2)
 
 
 @contextlib.contextmanager

@@ -72,7 +72,14 @@ def test_children_follow_over_tls(tmp_path: Path, scenario: str) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize(
-    "scenario", ["patched before everything", "patched after the client has started", "patched in the child"]
+    "scenario",
+    [
+        "patched before everything",
+        "patched after the client has started",
+        "patched in the child",
+        "imported and patched after the client has started",
+        "imported and patched in the child",
+    ],
 )
 def test_children_under_gevent_follow(tmp_path: Path, scenario: str, tls: bool) -> None:
     pytest.importorskip("gevent", reason="gevent is not installed")
@@ -83,6 +90,8 @@ def test_children_under_gevent_follow(tmp_path: Path, scenario: str, tls: bool) 
         with Program(command, variables) as program:
             eventually(lambda: len(program.reports()) == 2, "both processes to answer at all")
             assert_all_follow(server, program.reports, 2, program)
+            # A real thread that goes on through the patching can keep the process from ever going on itself.
+            assert [line["threads"] for line in program.lines if "threads" in line] == [1]
 
 
 def test_forking_does_not_disturb_the_stream_of_the_parent(server: ScriptedServer) -> None:

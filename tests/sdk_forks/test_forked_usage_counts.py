@@ -71,3 +71,14 @@ def test_children_killed_without_exit_handlers_send_nothing_of_their_parent(serv
     totals = counted(server)
     assert sum(totals["of-parent"].values()) == 17
     assert len(totals["of-parent"]) == 1
+
+
+def test_counts_of_a_client_that_goes_on_among_greenlets_are_sent_once(server: ScriptedServer) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    with Program(
+        [sys.executable, "-W", "ignore", str(PROGRAMS / "counting_patched.py")], environment(server.url)
+    ) as program:
+        assert program.wait() == 0, program.errors()
+        assert "Traceback" not in program.errors()
+    # By the one that had a real thread, and by the one that is a greenlet.
+    assert sorted(counted(server)["of-parent"].values()) == [7, 10]

@@ -23,12 +23,13 @@ def test_workers_of_gunicorn_follow_across_a_restart_of_the_server(tmp_path: Pat
         server.admin.create_flag("toggled")
         variables = environment(server.url, FADER_SDK_KEY=server.sdk_key("production"))
         with WebProgram(command, variables) as program:
-            watch = Watch(program.look)
-            watch.until(3)
-            assert set(watch.latest.values()) == {False}
+            watch = Watch(program.look, 3)
+            watch.until_all_answer()
 
             def all_are(enabled: bool) -> bool:
-                return set(watch().values()) == {enabled}
+                return list(watch().values()) == [enabled] * 3
+
+            assert all_are(False)
 
             server.admin.verb("toggled", "on")
             eventually(lambda: all_are(True), "all workers to see it on")

@@ -32,7 +32,7 @@ def available(module: str) -> bool:
 UVICORN_WORKER = "uvicorn_worker" if available("uvicorn_worker") else "uvicorn.workers"
 KINDS = {
     "sync": ("wsgi", ["--worker-class", "sync"], "gunicorn"),
-    "gthread": ("wsgi", ["--worker-class", "gthread", "--threads", "2"], "gunicorn"),
+    "gthread": ("wsgi", ["--worker-class", "gthread", "--threads", "2", "--worker-connections", "2"], "gunicorn"),
     "gevent": ("wsgi", ["--worker-class", "gevent"], "gevent"),
     "uvicorn": ("asgi", ["--worker-class", f"{UVICORN_WORKER}.UvicornWorker"], UVICORN_WORKER),
 }
@@ -60,8 +60,8 @@ def test_workers_follow(server: ScriptedServer, kind: str, preload: bool) -> Non
         pytest.skip(f"{needs} is not installed")
     command = gunicorn(app, *options, "--workers", str(WORKERS), *(["--preload"] if preload else []))
     with WebProgram(command, environment(server.url)) as program:
-        watch = Watch(program.look)
-        watch.until(WORKERS)
+        watch = Watch(program.look, WORKERS)
+        watch.until_all_answer()
         assert_all_follow(server, watch, WORKERS, program)
         assert "Traceback" not in program.errors()
 
@@ -77,8 +77,8 @@ def test_workers_follow_over_tls(tmp_path: Path, kind: str, preload: bool) -> No
     with toggled_server(tls=certificate.server_context()) as server:
         variables = environment(server.url, FADER_CA_FILE=str(certificate.path))
         with WebProgram(command, variables) as program:
-            watch = Watch(program.look)
-            watch.until(2)
+            watch = Watch(program.look, 2)
+            watch.until_all_answer()
             assert_all_follow(server, watch, 2, program)
             assert "Traceback" not in program.errors()
 
@@ -86,40 +86,30 @@ def test_workers_follow_over_tls(tmp_path: Path, kind: str, preload: bool) -> No
 @pytest.mark.parametrize("preload", [False, True], ids=["each worker loads", "preload"])
 def test_workers_that_are_recycled_follow(server: ScriptedServer, preload: bool) -> None:
     """Workers made long after the start, from a master whose own copy has been following all the while."""
-    options = ["--workers", "2", "--max-requests", "10", *(["--preload"] if preload else [])]
+    options = ["--workers", "2", "--max-requests", "4", *(["--preload"] if preload else [])]
     with WebProgram(gunicorn("wsgi", *options), environment(server.url)) as program:
-        watch = Watch(program.look)
-        watch.until(2)
+        watch = Watch(program.look, 2)
+        watch.until_all_answer()
         enabled = False
         for generation in (3, 5, 7):
             enabled = not enabled
             server.change(flag("toggled", enabled))
-            watch.until(generation)
-
-        # Processes of former generations answer no more, so only what comes from now on counts.
-        def fresh_answers_agree(wanted: bool = enabled) -> bool:
-            answers = program.look(12)
-            return len(answers) > 6 and all(value is wanted for _, value in answers)
-
-        eventually(fresh_answers_agree, "the workers of now to have followed")
+            watch.until_known(generation)
+        assert_all_follow(server, watch, 2, program)
         assert "Traceback" not in program.errors()
 
 
 def test_worker_that_dies_is_replaced_by_one_that_follows(server: ScriptedServer) -> None:
     command = gunicorn("wsgi", "--workers", "2", "--preload")
     with WebProgram(command, environment(server.url)) as program:
-        watch = Watch(program.look)
-        watch.until(2)
+        watch = Watch(program.look, 2)
+        watch.until_all_answer()
         server.change(flag("toggled", True))
-        for pid in list(watch.latest):
+        dead = set(watch.known)
+        for pid in dead:
             os.kill(pid, signal.SIGKILL)
-        dead = set(watch.latest)
-
-        def new_workers() -> dict[int, bool]:
-            return {pid: value for pid, value in watch().items() if pid not in dead}
-
-        eventually(lambda: len(new_workers()) >= 2, "two new workers", within=PATIENCE * 2)
-        assert_all_follow(server, new_workers, 2, program)
+        eventually(lambda: len(watch().keys() - dead) == 2, "two new workers", within=PATIENCE * 2)
+        assert_all_follow(server, watch, 2, program)
 
 
 def test_workers_of_uvicorn_itself_follow(server: ScriptedServer) -> None:
@@ -127,6 +117,6 @@ def test_workers_of_uvicorn_itself_follow(server: ScriptedServer) -> None:
     options = ["--fd", "{fd}", "--workers", "2", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", *options, "flag_app:asgi"]
     with WebProgram(command, environment(server.url)) as program:
-        watch = Watch(program.look)
-        watch.until(2)
+        watch = Watch(program.look, 2)
+        watch.until_all_answer()
         assert_all_follow(server, watch, 2, program)

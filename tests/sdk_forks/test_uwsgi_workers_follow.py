@@ -21,7 +21,7 @@ MODES = {
     "lazy apps": ["--lazy-apps"],
     "threads in workers": ["--threads", "2"],
     "fork hooks of Python": ["--py-call-osafterfork"],
-    "recycled workers": ["--max-requests", "30"],
+    "recycled workers": ["--max-requests", "5"],
 }
 
 
@@ -51,8 +51,8 @@ def uwsgi(*options: str) -> list[str]:
 def test_workers_follow(server: ScriptedServer, tmp_path: Path, mode: str) -> None:
     command = uwsgi("--enable-threads", *MODES[mode])
     with WebProgram(command, environment(server.url), cwd=tmp_path) as program:
-        watch = Watch(program.look)
-        watch.until(3)
+        watch = Watch(program.look, 3)
+        watch.until_all_answer()
         assert_all_follow(server, watch, 3, program)
 
 
@@ -60,6 +60,6 @@ def test_without_threads_the_workers_answer_all_the_same(server: ScriptedServer,
     """Without ``--enable-threads`` no thread of Python runs in uWSGI, so nothing can follow; nothing may hang
     either."""
     with WebProgram(uwsgi("--lazy-apps"), environment(server.url), cwd=tmp_path) as program:
-        watch = Watch(program.look)
-        watch.until(3)
+        watch = Watch(program.look, 3)
+        watch.until_all_answer()
         assert "Traceback" not in program.errors()

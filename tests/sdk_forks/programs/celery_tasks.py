@@ -1,44 +1,46 @@
 """A Celery application whose one task says which process it runs in and what it sees.
 
-As a program it sends tasks: each line on standard input asks for one round, answered by one JSON line of
-results.
+As a program it sends tasks: each line on standard input, a number of processes, asks for one round of as
+many, answered by one JSON line of results.
 """
 
 import json
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from celery import Celery
 
 from fader import flags
 
-FOLDER = os.environ["FORK_TEST_FOLDER"]
+BROKER = os.environ["FORK_TEST_BROKER"]
+MEETINGS = os.environ["FORK_TEST_MEETINGS"]
 
-app = Celery("fork_test", broker="filesystem://", backend=f"file://{FOLDER}/results")
-app.conf.broker_transport_options = {
-    "data_folder_in": f"{FOLDER}/queue",
-    "data_folder_out": f"{FOLDER}/queue",
-    "control_folder": f"{FOLDER}/control",
-    "polling_interval": 0.02,
-}
+app = Celery("fork_test", broker=BROKER, backend=BROKER)
+app.conf.task_default_queue = os.environ["FORK_TEST_QUEUE"]
 app.conf.worker_prefetch_multiplier = 1
 app.conf.broker_connection_retry_on_startup = True
 
 
 @app.task(name="look")
-def look() -> dict[str, object]:
-    # Busy for a moment, so that the next task goes to another process.
-    until = time.monotonic() + 0.02
-    while time.monotonic() < until:
-        pass
-    return {"pid": os.getpid(), "enabled": flags.is_enabled("toggled", "user-1")}
+def look(meeting: str, processes: int) -> dict[str, object]:
+    """Answers once so many processes have come to the meeting, and so takes no other task before they have."""
+    answer = {"pid": os.getpid(), "enabled": flags.is_enabled("toggled", "user-1")}
+    Path(meeting, str(os.getpid())).touch()
+    until = time.monotonic() + 20
+    while len(list(Path(meeting).iterdir())) < processes and time.monotonic() < until:
+        time.sleep(0.005)
+    return answer
 
 
 def main() -> None:
-    for _ in sys.stdin:
-        rounds = [look.delay() for _ in range(6)]
-        answers = [each.get(timeout=30, interval=0.01) for each in rounds]
+    for line in sys.stdin:
+        processes = int(line)
+        meeting = tempfile.mkdtemp(dir=MEETINGS)
+        tasks = [look.delay(meeting, processes) for _ in range(processes)]
+        answers = [each.get(timeout=30) for each in tasks]
         os.write(1, (json.dumps(answers) + "\n").encode())
 
 

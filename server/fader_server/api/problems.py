@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from msgspec import Struct
 
 from fader_server.errors import (
@@ -105,6 +105,11 @@ _OF_LITESTAR: Final[dict[int, type[FaderError]]] = {
 }
 
 
+_BROKEN_OFF: Final = "client disconnected prematurely"
+"""What the framework says when it asks for a body and the connection has gone: no fault of this server's, although it
+calls it one."""
+
+
 def _of_ours(request: Request[Any, Any, Any], error: FaderError) -> Response[Problem]:
     return problem_response(request, error)
 
@@ -114,6 +119,8 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         return problem_response(request, _of_parameters(error))
     if error.status_code == 404:
         return problem_response(request, NotFound(f"There is nothing at {request.url.path}."))
+    if isinstance(error, InternalServerException) and error.detail == _BROKEN_OFF:
+        return problem_response(request, Malformed("The sender left before the request had been read."))
     kind = _OF_LITESTAR.get(error.status_code)
     if kind is None:
         return _of_anything(request, error)

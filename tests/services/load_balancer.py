@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ class LoadBalancer:
         self._targets = list(targets)
         self._ready: dict[int, bool] = {}
         self._turn = 0
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -51,6 +53,7 @@ class LoadBalancer:
         try:
             async with asyncio.timeout(2):
                 reader, writer = await asyncio.open_connection("127.0.0.1", target)
+                self._transports.add(writer.transport)
                 try:
                     writer.write(b"GET /health/ready HTTP/1.1\r\nHost: fader\r\nConnection: close\r\n\r\n")
                     return b" 200 " in await reader.readline()
@@ -60,6 +63,12 @@ class LoadBalancer:
             return False
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._transports.add(writer.transport)
+        with contextlib.suppress(asyncio.CancelledError):  # when the balancer is closed; nobody waits for this
+            await self._pass_to_somebody(reader, writer)
+        writer.close()
+
+    async def _pass_to_somebody(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in self._targets:
             self._turn += 1
             target = self._targets[self._turn % len(self._targets)]
@@ -69,11 +78,14 @@ class LoadBalancer:
                 onward_reader, onward = await asyncio.open_connection("127.0.0.1", target)
             except OSError:
                 continue
-            with contextlib.suppress(OSError):
+            self._transports.add(onward.transport)
+            try:
                 await asyncio.gather(_pass_on(reader, onward), _pass_on(onward_reader, writer))
-            onward.close()
-            break
-        writer.close()
+            except OSError:
+                pass  # one of the two has gone
+            finally:
+                onward.close()
+            return
 
     def close(self) -> None:
         async def act() -> None:
@@ -82,6 +94,10 @@ class LoadBalancer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # Those as well that wait to be closed until somebody reads what was written last.
+            for transport in list(self._transports):
+                transport.abort()
+            await asyncio.sleep(0)
 
         self._call(act)
         self._loop.call_soon_threadsafe(self._loop.stop)

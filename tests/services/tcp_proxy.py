@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ class TcpProxy:
         self._is_refusing = False
         self._flows = asyncio.Event()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter | None]] = set()
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -86,6 +88,7 @@ class TcpProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        self._transports.add(writer.transport)
         if self._is_refusing:
             _reset(writer)
             return
@@ -94,11 +97,12 @@ class TcpProxy:
         try:
             await self._flows.wait()
             onward_reader, onward = await asyncio.open_connection("127.0.0.1", self._target)
+            self._transports.add(onward.transport)
             self._pairs.discard(pair)
             pair = (writer, onward)
             self._pairs.add(pair)
             await asyncio.gather(self._pass_on(reader, onward), self._pass_on(onward_reader, writer))
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # cancelled when the proxy is closed, by nobody who waits for it
             _reset(writer)
         finally:
             self._pairs.discard(pair)
@@ -122,27 +126,34 @@ class TcpProxy:
                 writer.write(data)
                 await writer.drain()
 
-        async with asyncio.TaskGroup() as both:
-            both.create_task(deliver())
-            data = b"?"
-            while data:
-                try:
-                    data = await reader.read(65_536)
-                except OSError:
-                    data = b""
-                    _reset(writer)
-                await late.put((self._loop.time() + self._delay, data))
+        is_broken = False
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(deliver())
+                data = b"?"
+                while data:
+                    try:
+                        data = await reader.read(65_536)
+                    except OSError:
+                        data = b""
+                        _reset(writer)
+                    await late.put((self._loop.time() + self._delay, data))
+        except* OSError:
+            is_broken = True
+        if is_broken:
+            raise ConnectionResetError
 
     def close(self) -> None:
         async def act() -> None:
             self._server.close()
-            for pair in list(self._pairs):
-                for writer in pair:
-                    _reset(writer)
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # Those as well that wait to be closed until somebody reads what was written last.
+            for transport in list(self._transports):
+                transport.abort()
+            await asyncio.sleep(0)
 
         self._call(act)
         self._loop.call_soon_threadsafe(self._loop.stop)

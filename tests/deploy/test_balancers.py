@@ -40,7 +40,7 @@ def nodes(
             node.close()
 
 
-@pytest.fixture(params=BALANCERS)
+@pytest.fixture
 def front(request: pytest.FixtureRequest, nodes: list[ServerProcess], tmp_path: Path) -> Iterator[ServerProcess]:
     """The nodes as one server, by the address of a balancer."""
     with balancing(request.param, nodes) as url:
@@ -66,6 +66,11 @@ def new_flag(front: ServerProcess) -> tuple[str, int]:
     return key, front.admin.verb(key, "on")["revision"]
 
 
+every_balancer = pytest.mark.parametrize("front", BALANCERS, indirect=True)
+one_of_each_kind = pytest.mark.parametrize("front", ["caddy of the compose file", "nginx of the how-to"], indirect=True)
+
+
+@every_balancer
 def test_events_pass_at_once_to_streams_that_are_spread_over_the_nodes(
     front: ServerProcess, nodes: list[ServerProcess]
 ) -> None:
@@ -85,10 +90,12 @@ def test_events_pass_at_once_to_streams_that_are_spread_over_the_nodes(
             assert stream.follow(revision)[-1][0] == "change"
 
 
+@every_balancer
 def test_metrics_are_not_for_everybody(front: ServerProcess) -> None:
     assert get(f"{front.url}/metrics").status == 404
 
 
+@one_of_each_kind
 def test_a_node_that_ends_is_left_without_a_failed_request(front: ServerProcess, nodes: list[ServerProcess]) -> None:
     key, _ = new_flag(front)
     failed: list[object] = []
@@ -118,6 +125,7 @@ def test_a_node_that_ends_is_left_without_a_failed_request(front: ServerProcess,
     assert not failed
 
 
+@one_of_each_kind
 def test_a_node_that_is_killed_is_passed_over(front: ServerProcess, nodes: list[ServerProcess]) -> None:
     key, revision = new_flag(front)
     nodes[1].kill()

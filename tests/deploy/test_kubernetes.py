@@ -101,8 +101,17 @@ def test_ports_agree() -> None:
     assert port["targetPort"] == "http"
     (rule,) = example("httproute")["spec"]["rules"]
     assert rule["backendRefs"] == [{"name": SERVICE["metadata"]["name"], "port": port["port"]}]
-    (path,) = example("ingress")["spec"]["rules"][0]["http"]["paths"]
-    assert path["backend"]["service"] == {"name": SERVICE["metadata"]["name"], "port": {"name": port["name"]}}
+    for path in example("ingress")["spec"]["rules"][0]["http"]["paths"]:
+        assert path["backend"]["service"] == {"name": SERVICE["metadata"]["name"], "port": {"name": port["name"]}}
+
+
+def test_what_is_in_front_lets_everything_through_but_metrics() -> None:
+    (rule,) = example("httproute")["spec"]["rules"]
+    by_gateway = {match["path"]["value"] for match in rule["matches"]}
+    by_ingress = {path["path"] for path in example("ingress")["spec"]["rules"][0]["http"]["paths"]}
+    assert by_gateway == by_ingress
+    closed = {path for path in paths_of_the_server() if f"/{path.split('/')[1]}" not in by_gateway}
+    assert closed == {"/metrics"}
 
 
 def test_a_rollout_never_has_fewer_pods_than_before() -> None:

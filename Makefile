@@ -42,7 +42,7 @@ pins: $(VENV)/.dev  ## Resolve the pinned versions anew
 	    --no-header --no-annotate --no-emit-index-url pyproject.toml -o $(PINS)
 
 clean:  ## Remove everything that make has made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else \

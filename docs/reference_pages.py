@@ -20,6 +20,7 @@ from fader_cli.exits import MEANINGS
 from fader_cli.program import program
 from fader_server.app import create_app
 from fader_server.settings import SETTINGS, read_settings
+from fader_server.telemetry.catalogue import CATALOGUE
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by docs/reference_pages.py from the code: change that, and run `make docs`. -->\n\n"
@@ -255,7 +256,42 @@ def _docstring(thing: Any) -> str:
     return "\n".join([*lines, "```"] if in_example else lines).rstrip()
 
 
-PAGES: Final = {"cli.md": cli_page, "settings.md": settings_page, "api.md": api_page, "sdk.md": sdk_page}
+def metrics_page() -> str:
+    """What the server counts."""
+    parts = [
+        f"# Metrics\n\n{NOTE}",
+        "`GET /metrics` of every node. How to have them scraped, shown and watched: [monitor the server](../how-to/monitor.md).\n",
+    ]
+    for kind, title in (("counter", "Counters"), ("gauge", "Gauges"), ("histogram", "Histograms")):
+        parts.append(f"\n## {title}\n\n| name | labels | meaning |\n| --- | --- | --- |\n")
+        for metric in CATALOGUE:
+            if metric.kind == kind:
+                labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
+                parts.append(f"| `{metric.name}` | {labels} | {metric.meaning.replace('|', chr(92) + '|')} |\n")
+    parts.append(
+        "\nA histogram `…` is exposed as `…_bucket`, with the upper bound `le`, `…_sum` and `…_count`. The upper bounds, in "
+        "seconds:\n\n| name | bounds |\n| --- | --- |\n"
+    )
+    parts += [
+        f"| `{metric.name}` | {', '.join(f'{bound:g}' for bound in metric.buckets)} |\n"
+        for metric in CATALOGUE
+        if metric.kind == "histogram"
+    ]
+    parts.append(
+        "\n## Of the process\n\nBy Prometheus' client for Python: `process_cpu_seconds_total`, `process_resident_memory_bytes`, "
+        "`process_virtual_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` (these on Linux), "
+        "`python_gc_collections_total`, `python_gc_objects_collected_total` and `python_gc_objects_uncollectable_total`.\n"
+    )
+    return "".join(parts)
+
+
+PAGES: Final = {
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+    "api.md": api_page,
+    "sdk.md": sdk_page,
+    "metrics.md": metrics_page,
+}
 
 
 def main() -> int:

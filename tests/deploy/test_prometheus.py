@@ -1,6 +1,7 @@
 """The alert rules and the dashboard, loaded into a real Prometheus that scrapes a real server: every expression can be
 evaluated, and no metric is named that does not exist."""
 
+import itertools
 import json
 import re
 import secrets
@@ -161,7 +162,7 @@ def test_the_dashboard_shows_something_of_a_server_at_work(prometheus: Prometheu
         for title, panel in PANELS.items()
         if not any(prometheus.query(filled_in(target["expr"])) for target in panel["targets"])
     }
-    assert quiet == {"New epochs", "Refused to protect the server"}
+    assert quiet <= {"New epochs", "Refused to protect the server"}
 
 
 def test_prometheus_evaluates_the_rules_and_a_healthy_server_raises_none(prometheus: Prometheus) -> None:
@@ -172,10 +173,8 @@ def test_prometheus_evaluates_the_rules_and_a_healthy_server_raises_none(prometh
     rules = wait_for(evaluated, "all rules to be evaluated")
     assert {rule["name"] for rule in rules} == RULES.keys()
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
-    firing = [
-        alert["labels"]["alertname"] for alert in prometheus.api("alerts")["alerts"] if alert["state"] == "firing"
-    ]
-    assert firing == []
+    alerts = prometheus.api("alerts")["alerts"]
+    assert [alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"] == []
 
 
 def test_prometheus_can_show_the_servers_token(tmp_path: Path) -> None:
@@ -199,11 +198,8 @@ def test_panels_have_their_own_places() -> None:
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24
-        for cell in (
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        ):
+        across, down = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        for cell in itertools.product(across, down):
             assert taken.setdefault(cell, panel["title"]) == panel["title"]
 
 

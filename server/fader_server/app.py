@@ -103,7 +103,7 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     )
     distributor = Distributor(store, bus, standby, now, pace, telemetry)
     app.state.distributor = distributor
-    app.state.heartbeat_seconds = settings.heartbeat_seconds
+    app.state.sdk = sdk.SdkServices(access, distributor, telemetry.metrics, settings.heartbeat_seconds)
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,

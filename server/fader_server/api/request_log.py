@@ -1,5 +1,6 @@
 """Around every request: an id to find it by in the log, one line when it is done, and its place in the metrics."""
 
+import logging
 import re
 import secrets
 import time
@@ -13,11 +14,15 @@ from fader_server.telemetry import Metrics
 from fader_server.telemetry.catalogue import Door
 
 _log = logger("fader_server.requests")
+_routine = logging.getLogger("fader_server.requests")
+"""Asked whether a line is wanted at all: cheaper than writing one that is thrown away."""
 
 _ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADER: Final = b"x-request-id"
 _PROBES: Final = ("/health/", "/metrics")
-"""They come every few seconds and tell nothing; their lines are written at the level debug."""
+_ROUTINE: Final = (*_PROBES, "/sdk/v1/snapshot", "/sdk/v1/usage")
+"""They come every few seconds, from each process that watches or polls. While all is well their lines tell nothing, and
+are written at the level debug."""
 
 _DOORS: Final[tuple[tuple[Door, str], ...]] = (("sdk", "/sdk/"), ("metrics", "/metrics"))
 
@@ -56,13 +61,14 @@ class RequestLog:
                     is_counted = True
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_id)
-            finally:
-                _write("request", scope, status, request_id, began)
-                if not is_counted:
-                    self._count(scope, status, began)
+        # Each request runs in a context of its own, so there is nothing to unbind.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _write("request", scope, status, request_id, began)
+            if not is_counted:
+                self._count(scope, status, began)
 
     def _count(self, scope: Scope, status: int, began: float) -> None:
         # The template is there once the router has found it, and never for paths that lead nowhere.
@@ -101,7 +107,10 @@ def is_stream(message: Any) -> bool:
 
 
 def _write(event: str, scope: Scope, status: int, request_id: str, began: float) -> None:
-    write = _log.debug if is_probe(scope) else _log.info
+    is_routine = 200 <= status < 400 and scope["path"].startswith(_ROUTINE)
+    if is_routine and not _routine.isEnabledFor(logging.DEBUG):
+        return
+    write = _log.debug if is_routine else _log.info
     # The path alone: queries may hold what is nobody's business.
     write(
         event,

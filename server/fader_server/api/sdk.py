@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 from datetime import datetime
 from typing import Annotated, Final, cast
+from urllib.parse import parse_qs
 
 from litestar import Request, Response, asgi, post
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import MethodNotAllowedException
 from litestar.params import JSONBody
@@ -38,6 +38,11 @@ _STREAM_HEADERS: Final = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
+_SNAPSHOT_HEADERS: Final = (
+    (b"cache-control", b"private, no-cache"),
+    (b"vary", b"Authorization, Accept-Encoding"),
+)
+_STALE: Final = ((b"fader-stale", b"true"),)
 _MOST_NAMES: Final = 20_000
 _ENDINGS: Final[dict[Ending | None, StreamEnding]] = {
     Ending.LEFT: "left",
@@ -48,55 +53,60 @@ _ENDINGS: Final[dict[Ending | None, StreamEnding]] = {
 }
 
 
+class SdkServices(Struct, frozen=True):
+    """What the handlers call."""
+
+    access: Access
+    distributor: Distributor
+    metrics: Metrics
+    heartbeat_seconds: float
+
+
 @asgi("/sdk/v1/snapshot", copy_scope=True)
 async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
     """All flags and segments of the key's environment; 304 if the client has them already."""
     del receive
-    connection, feed, _ = await _admit(scope)
+    services, asked, feed, _ = await _admit(scope)
     encoded = await feed.encoded()
-    etag = f'"{encoded.version}"'.encode()
-    headers = [(b"etag", etag), (b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Accept-Encoding")]
-    headers += _staleness(connection)
-    if _holds(connection.headers.get("if-none-match", ""), encoded.version):
+    headers = [(b"etag", encoded.etag), *_SNAPSHOT_HEADERS, *_staleness(services)]
+    if _holds(asked.get(b"if-none-match", b""), encoded.etag):
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     body = encoded.plain
-    if "gzip" in connection.headers.get("accept-encoding", ""):
+    if takes_gzip(asked.get(b"accept-encoding", b"")):
         body = encoded.gzipped
         headers.append((b"content-encoding", b"gzip"))
-    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if _method(scope) == "HEAD":
         body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
-    _metrics(connection).snapshot_sent(len(body))
+    services.metrics.snapshot_sent(len(body))
 
 
 @asgi("/sdk/v1/stream", copy_scope=True)
 async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     """What brings the client up to date, and then every change as it happens, as Server-Sent Events."""
-    connection, feed, principal = await _admit(scope)
-    distributor: Distributor = connection.app.state.distributor
-    if distributor.is_closing:
+    services, asked, feed, principal = await _admit(scope)
+    if services.distributor.is_closing:
         raise Unavailable("This server is shutting down.", retry_after=_AGAIN_IN)
-    since = connection.headers.get("last-event-id") or connection.query_params.get("since")
-    heartbeat = f"{connection.app.state.heartbeat_seconds:g}".encode()
+    since = asked.get(b"last-event-id", b"").decode("latin-1") or _since(scope)
+    heartbeat = f"{services.heartbeat_seconds:g}".encode()
     subscription = await feed.subscribe(principal.key_id, Version.parse(since) if since else None)
     try:
-        headers = [*_STREAM_HEADERS, (b"fader-heartbeat", heartbeat), *_staleness(connection)]
+        headers = [*_STREAM_HEADERS, (b"fader-heartbeat", heartbeat), *_staleness(services)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if _method(scope) == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        metrics = _metrics(connection)
-        metrics.stream_opened()
+        services.metrics.stream_opened()
         try:
             # Something at once, so that the client knows that streams get through.
             await send({"type": "http.response.body", "body": OPENING, "more_body": True})
             await _pass_on(subscription, receive, send)
         finally:
-            metrics.stream_ended(_ENDINGS[subscription.ending])
+            services.metrics.stream_ended(_ENDINGS[subscription.ending])
     finally:
         feed.unsubscribe(subscription)
 
@@ -124,26 +134,26 @@ async def _watch(subscription: Subscription, receive: Receive) -> None:
             return
 
 
-async def _admit(scope: Scope) -> tuple["ASGIConnection[object, object, object, State]", Feed, SdkPrincipal]:
-    """Who is asking, and for which environment."""
+async def _admit(scope: Scope) -> tuple[SdkServices, dict[bytes, bytes], Feed, SdkPrincipal]:
+    """Who is asking, with which headers, and for which environment."""
     if _method(scope) not in {"GET", "HEAD"}:
         raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})
-    connection: ASGIConnection[object, object, object, State] = ASGIConnection(scope)
-    state = connection.app.state
-    access: Access = state.admin.access
-    distributor: Distributor = state.distributor
-    principal = await access.sdk_principal(connection.headers.get("authorization"))
-    return connection, await distributor.feed(principal.project, principal.environment), principal
+    # Read by hand: the framework's view of a request takes longer to build than the whole answer.
+    services: SdkServices = scope["litestar_app"].state.sdk
+    asked = dict(scope["headers"])
+    authorization = asked.get(b"authorization")
+    principal = await services.access.sdk_principal(None if authorization is None else authorization.decode("latin-1"))
+    return services, asked, await services.distributor.feed(principal.project, principal.environment), principal
 
 
-def _staleness(connection: "ASGIConnection[object, object, object, State]") -> list[tuple[bytes, bytes]]:
+def _since(scope: Scope) -> str:
+    """For clients that cannot set headers."""
+    return next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("since", ())), "")
+
+
+def _staleness(services: SdkServices) -> tuple[tuple[bytes, bytes], ...]:
     """Says so where there may be newer changes that this server cannot see, because the database is away."""
-    return [] if connection.app.state.distributor.is_current else [(b"fader-stale", b"true")]
-
-
-def _metrics(connection: "ASGIConnection[object, object, object, State]") -> Metrics:
-    metrics: Metrics = connection.app.state.telemetry.metrics
-    return metrics
+    return () if services.distributor.is_current else _STALE
 
 
 def _method(scope: Scope) -> str:
@@ -151,10 +161,21 @@ def _method(scope: Scope) -> str:
     return method
 
 
-def _holds(if_none_match: str, version: Version) -> bool:
+def _holds(if_none_match: bytes, etag: bytes) -> bool:
     """Whether the client has this version already. Compared weakly: proxies that compress make tags weak."""
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return f'"{version}"' in tags or "*" in tags
+    if not if_none_match:
+        return False
+    tags = {tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")}
+    return etag in tags or b"*" in tags
+
+
+def takes_gzip(accept_encoding: bytes) -> bool:
+    """Whether an ``Accept-Encoding`` allows it: RFC 9110, 12.5.3."""
+    weights = {}
+    for choice in accept_encoding.lower().replace(b" ", b"").split(b","):
+        coding, _, weight = choice.partition(b";q=")
+        weights[coding] = weight or b"1"
+    return weights.get(b"gzip", weights.get(b"*", b"0")).strip(b"0.") != b""
 
 
 Name = Annotated[str, Meta(max_length=512)]

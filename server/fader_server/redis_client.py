@@ -5,6 +5,11 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+FAULTS: Final = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What using Redis may raise while it is away. ``RuntimeError`` is uvloop's word for a connection that has closed in
+this very moment, where asyncio's own loop has none."""
 
 _ANSWER_SECONDS: Final = 1.0
 """Redis answers in a millisecond or is not there. What waits for it can do without."""

@@ -14,11 +14,11 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from fader_server.bus import Message, MessagesLost
 from fader_server.bus.in_process import InProcessBus, Mailbox
 from fader_server.logs import logger
+from fader_server.redis_client import FAULTS
 from fader_server.telemetry import Metrics
 
 _log = logger(__name__)
@@ -29,8 +29,6 @@ _SILENT_SECONDS: Final = 3.0
 """After so long without a sign of life, it is dead: a connection may break without anybody being told."""
 _AGAIN_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 """Waits between attempts; the last one is repeated."""
-
-_FAULTS: Final = (RedisError, OSError, TimeoutError)
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -108,7 +106,7 @@ class RedisBus:
                         failures = 0
                         self._metrics.bus_received()
                         await self._here.publish(message)
-            except _FAULTS as fault:
+            except FAULTS as fault:
                 self._note(hears=False, fault=fault)
                 await self._here.publish(MessagesLost())
             await asyncio.sleep(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
@@ -156,7 +154,7 @@ class RedisBus:
                     await self._client.publish(self._channel, data)
                     self._metrics.bus_published()
                     break
-                except _FAULTS as fault:
+                except FAULTS as fault:
                     self._note(is_heard=False, fault=fault)
                     await asyncio.sleep(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
                     failures += 1

@@ -6,12 +6,10 @@ from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from fader_server.errors import Unavailable
+from fader_server.redis_client import FAULTS
 from fader_server.standby import EnvironmentCopy
-
-_FAULTS: Final = (RedisError, OSError, TimeoutError)
 
 _SAVE: Final = """
 local epoch, revision = redis.call('HGET', KEYS[1], 'epoch'), redis.call('HGET', KEYS[1], 'revision')
@@ -44,14 +42,14 @@ class RedisStandby:
                 keys=[self._key(snapshot.project, snapshot.environment)],
                 args=[snapshot.epoch, snapshot.revision, document],
             )
-        except _FAULTS as fault:
+        except FAULTS as fault:
             raise _unavailable(fault) from fault
 
     async def load(self, project: str, environment: str) -> EnvironmentCopy | None:
         """The copy of an environment, if there is one that this version can read."""
         try:
             document = await self._client.hget(self._key(project, environment), "document")
-        except _FAULTS as fault:
+        except FAULTS as fault:
             raise _unavailable(fault) from fault
         if not isinstance(document, bytes):
             return None

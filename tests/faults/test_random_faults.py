@@ -217,7 +217,7 @@ class Run:
             f"{sum(write.tries > 1 for write in writes)} of them tried again; "
             f"{streams} raw streams with {events} events; {len(samples)} answers of SDKs"
         )
-        assert outcomes["done"] > 2 * len(self.schedule), "hardly anything could be written, so this proves nothing"
+        assert outcomes["done"] > len(self.schedule), "hardly anything could be written, so this proves nothing"
         assert samples
         assert events
 

@@ -24,6 +24,7 @@ class LoadBalancer:
         self._targets = list(targets)
         self._ready: dict[int, bool] = {}
         self._turn = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -63,6 +64,10 @@ class LoadBalancer:
             return False
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)  # asyncio itself would let go of it while it waits
+        task.add_done_callback(self._tasks.discard)
         self._transports.add(writer.transport)
         with contextlib.suppress(asyncio.CancelledError):  # when the balancer is closed; nobody waits for this
             await self._pass_to_somebody(reader, writer)

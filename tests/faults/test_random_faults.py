@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -34,7 +34,7 @@ from faults.checker import (
 from faults.history import Event, Fault, Opened, Reached, Record, Recorder, Sample, Write, read_history
 from faults.nemesis import Nemesis, Planned, draw_schedule
 from faults.programs.assignment import Assignment, Ending
-from faults.testbed import HEARTBEAT_SECONDS, KINDS, Testbed, running_testbed
+from faults.testbed import HEARTBEAT_SECONDS, KINDS, Testbed, paused, running_testbed
 from faults.writers import ENVIRONMENTS, FLAGS, Request, Writer, first_requests
 from processes import PATIENCE
 
@@ -42,43 +42,75 @@ T = TypeVar("T", bound=Record)
 
 WRITERS: Final = 6
 PAUSE_OF_WRITERS: Final = 0.2
-SDK_PROCESSES: Final = 4
+APPLICATIONS: Final = 4
 SDKS_IN_EACH: Final = 5
 STREAMS: Final = 30
 FAULTS_PER_SECOND: Final = 1.6
 ARRIVAL_SECONDS: Final = 30.0
 ALLOWED_MEMORY: Final = 300_000_000
 TESTS: Final = Path(__file__).parents[1]
+KINDS_OF_FOLLOWERS: Final[dict[str, tuple[str, ...]]] = {
+    **{f"application {number}": ("kill", "pause") for number in range(APPLICATIONS)},
+    "raw streams": ("pause",),
+}
 
 
 class Followers:
-    """Processes that follow, and their end."""
+    """A process that follows. It may be killed and started again, as often as one likes.
 
-    def __init__(self, program: str, name: str, log: Path) -> None:
-        self.name = name
-        self._log = log
-        with log.open("wb") as output:
+    Args:
+        program: Which one.
+        folder: Where it records what it sees.
+        assignment: Whom to follow; the file to record in is added for each of its lives.
+    """
+
+    def __init__(self, program: str, folder: Path, assignment: Assignment) -> None:
+        self._program = program
+        self._folder = folder
+        self._assignment = assignment
+        self._lives = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+    def start(self) -> None:
+        self._lives += 1
+        name = f"{self._assignment.name}.{self._lives}"
+        with (self._folder / f"{name}.log").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"faults.programs.{program}"],
+                [sys.executable, "-m", f"faults.programs.{self._program}"],
                 stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, cwd=TESTS,
             )  # fmt: skip
+        history = str(self._folder / f"{name}.jsonl")
+        self._tell(msgspec.structs.replace(self._assignment, life=self._lives, history=history))
 
-    def tell(self, line: Assignment | Ending) -> None:
-        """First whom to follow, and in the end, where to arrive."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(line) + b"\n")
-        self._process.stdin.flush()
+    def _tell(self, line: Assignment | Ending) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(msgspec.json.encode(line) + b"\n")
+        self.process.stdin.flush()
 
-    def ended(self) -> None:
+    def arrive(self, ending: Ending) -> None:
+        """Let them come to the end."""
+        self._tell(ending)
+
+    def arrived(self) -> None:
         """Wait until they have."""
-        assert self._process.wait(ARRIVAL_SECONDS + PATIENCE) == 0, f"{self.name}:\n{self._log.read_text()}"
+        status = self.process.wait(ARRIVAL_SECONDS + PATIENCE)
+        assert status == 0, (self._folder / f"{self._assignment.name}.{self._lives}.log").read_text()
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
     def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(PATIENCE)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        if self._process is not None and self.process.poll() is None:
+            self.kill()
 
 
 class Run:
@@ -94,7 +126,7 @@ class Run:
         self.folder = folder
         self.seed = seed
         self.schedule: list[Planned] = draw_schedule(
-            random.Random(seed), KINDS, seconds=seconds, faults_per_second=FAULTS_PER_SECOND
+            random.Random(seed), KINDS | KINDS_OF_FOLLOWERS, seconds=seconds, faults_per_second=FAULTS_PER_SECOND
         )
         self._recorder = Recorder(folder / "test.jsonl")
 
@@ -108,14 +140,14 @@ class Run:
                 assert first.send(request).outcome == "done"
             followers = self._followers(testbed, stack)
             memory = [node.memory() for node in testbed.nodes]
-            self._trouble(testbed, [first, *others])
+            self._trouble(testbed, followers, [first, *others])
             for environment in ENVIRONMENTS:
                 self._last_write(first, environment)
             entries, revisions = testbed.log(), testbed.revisions()
-            for one in followers:
-                one.tell(Ending(revisions=revisions, patience=ARRIVAL_SECONDS))
-            for one in followers:
-                one.ended()
+            for one in followers.values():
+                one.arrive(Ending(revisions=revisions, patience=ARRIVAL_SECONDS))
+            for one in followers.values():
+                one.arrived()
             history = read_history(sorted(self.folder.glob("*.jsonl")))
             found = list(check_log(entries, revisions))
             (self.folder / "log.jsonl.txt").write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries))
@@ -150,14 +182,16 @@ class Run:
             for number in range(WRITERS)
         ]
 
-    def _followers(self, testbed: Testbed, stack: ExitStack) -> list[Followers]:
+    def _followers(self, testbed: Testbed, stack: ExitStack) -> dict[str, Followers]:
+        """By the name that faults have for them."""
         keys = {environment: testbed.nodes[0].server.sdk_key(environment) for environment in ENVIRONMENTS}
         (self.folder / "caches").mkdir()
 
-        def followers(program: str, name: str, count: int, urls: Sequence[str]) -> Followers:
+        def started(program: str, name: str, count: int, urls: Sequence[str]) -> Followers:
             assignment = Assignment(
                 name=name,
-                history=str(self.folder / f"{name}.jsonl"),
+                life=0,
+                history="",
                 urls=tuple(urls),
                 keys=keys,
                 followers=count,
@@ -166,21 +200,27 @@ class Run:
                 folder=str(self.folder / "caches"),
                 seed=self.seed,
             )
-            started = Followers(program, name, self.folder / f"{name}.log")
-            stack.callback(started.close)
-            started.tell(assignment)
-            return started
+            followers = Followers(program, self.folder, assignment)
+            stack.callback(followers.close)
+            followers.start()
+            return followers
 
-        return [
-            *(
-                followers("sampling_sdks", f"sdk-{number}", SDKS_IN_EACH, [testbed.balancer.url])
-                for number in range(SDK_PROCESSES)
-            ),
-            followers("raw_streams", "stream", STREAMS, testbed.urls),
-        ]
+        applications = {
+            f"application {number}": started("sampling_sdks", f"sdk-{number}", SDKS_IN_EACH, [testbed.balancer.url])
+            for number in range(APPLICATIONS)
+        }
+        return applications | {"raw streams": started("raw_streams", "stream", STREAMS, testbed.urls)}
 
-    def _trouble(self, testbed: Testbed, writers: Sequence[Writer]) -> None:
-        nemesis = Nemesis(self.schedule, testbed.break_, self._recorder)
+    def _trouble(self, testbed: Testbed, followers: Mapping[str, Followers], writers: Sequence[Writer]) -> None:
+        def break_(planned: Planned) -> Callable[[], None]:
+            if planned.target not in followers:
+                return testbed.break_(planned)
+            if planned.kind == "pause":
+                return paused(followers[planned.target].process.pid)
+            followers[planned.target].kill()
+            return followers[planned.target].start
+
+        nemesis = Nemesis(self.schedule, break_, self._recorder)
         for writer in writers:
             writer.start()
         nemesis.run()

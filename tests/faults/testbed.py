@@ -149,7 +149,7 @@ class Testbed:
             case "stop":
                 assert server.terminate() == 0
                 return server.start
-        return _paused(server.process.pid)
+        return paused(server.process.pid)
 
     def _break_postgres(self, kind: str) -> Callable[[], None]:
         match kind:
@@ -160,7 +160,7 @@ class Testbed:
                 self.postgres.stop()
                 return self.postgres.start
             case "pause":
-                return _paused(*_family(self.postgres.process.pid))
+                return paused(*_family(self.postgres.process.pid))
         self.postgres.terminate_connections()
         return _nothing
 
@@ -168,7 +168,7 @@ class Testbed:
         if kind == "kill":
             self.redis.kill()
             return self.redis.start
-        return _paused(self.redis.process.pid)
+        return paused(self.redis.process.pid)
 
     def log(self) -> list[LogEntry]:
         """The log of changes, from the database itself."""
@@ -201,7 +201,7 @@ def _family(pid: int) -> list[int]:
     return [pid, *(child.pid for child in process.children(recursive=True))]
 
 
-def _paused(*pids: int) -> Callable[[], None]:
+def paused(*pids: int) -> Callable[[], None]:
     """Stop processes without ending them, as a machine does that is out of breath."""
     stopped = [pid for pid in pids if _signal(pid, signal.SIGSTOP)]
 

@@ -12,6 +12,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
 
     Args:
         name: What its followers' names begin with.
+        life: Counted from 1, if the process is started again and again.
         history: The file to record in.
         urls: Servers, or load balancers; followers that can go to several do so by turns.
         keys: SDK keys by environment. Followers are spread over the environments.
@@ -23,6 +24,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     """
 
     name: str
+    life: int
     history: str
     urls: tuple[str, ...]
     keys: dict[str, str]

@@ -4,7 +4,6 @@ Each client is sampled by turns all the time, as requests of an application woul
 that it tells of.
 """
 
-import os
 import random
 import threading
 import time
@@ -33,7 +32,7 @@ class Sampled:
     def __init__(self, assignment: Assignment, number: int, recorder: Recorder) -> None:
         environments = sorted(assignment.keys)
         self.environment = environments[number % len(environments)]
-        self.name = f"{assignment.name}-{number}.{os.getpid()}"
+        self.name = f"{assignment.name}-{number}.{assignment.life}"
         self._flags = assignment.flags
         self._recorder = recorder
         self._rng = random.Random(f"{assignment.seed} {self.name}")

@@ -15,6 +15,18 @@ StreamEnding: TypeAlias = Literal["left", "too_slow", "goodbye", "revoked", "bro
 StreamEvent: TypeAlias = Literal["snapshot", "change", "goodbye", "heartbeat"]
 TransactionKind: TypeAlias = Literal["read", "write"]
 Door: TypeAlias = Literal["sdk", "admin", "metrics"]
+Limit: TypeAlias = Literal[
+    "connections",
+    "head",
+    "requests_per_key",
+    "resumes",
+    "slow_request",
+    "snapshots",
+    "strangers",
+    "streams_per_key",
+    "stuck_reader",
+    "url",
+]
 
 
 class Definition(Struct, frozen=True, kw_only=True):
@@ -60,7 +72,7 @@ CREDENTIALS_REJECTED: Final = Definition(
 ADMISSION_REFUSED: Final = Definition(
     name="fader_admission_refused_total",
     kind="counter",
-    meaning="Requests refused with 429 or 503 to protect the server, by the limit that they met.",
+    meaning="Requests refused and connections cut to protect the server, by the limit that they met.",
     labels=("limit",),
 )
 STREAMS_OPEN: Final = Definition(

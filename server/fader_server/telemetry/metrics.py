@@ -3,7 +3,7 @@ to report. Methods are named after what has happened; none of them ever fails or
 
 import asyncio
 import platform
-from typing import Final, get_args
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,16 +22,13 @@ from fader_server.telemetry import catalogue
 from fader_server.telemetry.catalogue import (
     Definition,
     Door,
+    Limit,
     StreamEnding,
     StreamEvent,
     TransactionKind,
 )
+from fader_server.telemetry.requests import RequestTimes
 from fader_server.telemetry.sources import SampledCollector, Sources
-
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Others are counted as one: whoever invents methods must not make series."""
-OTHER_METHOD: Final = "other"
-NO_ROUTE: Final = "none"
 
 # One more series for each counter and histogram, which says when it was created: hardly anybody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -48,11 +45,10 @@ class Metrics:
         GCCollector(registry=registry)
         _gauge(catalogue.BUILD_INFO, registry).labels(__version__, platform.python_version()).set(1)
 
-        self._requests = _counter(catalogue.HTTP_REQUESTS, registry)
-        self._request_durations = _histogram(catalogue.HTTP_REQUEST_DURATION, registry)
-        self._seen: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._requests = RequestTimes()
+        registry.register(self._requests)
         self._rejected = _counter(catalogue.CREDENTIALS_REJECTED, registry)
-        self._refused = _counter(catalogue.ADMISSION_REFUSED, registry)
+        self._refused = _by_label(_counter(catalogue.ADMISSION_REFUSED, registry), get_args(Limit))
 
         self._streams_opened = _counter(catalogue.STREAMS_OPENED, registry)
         self._streams_ended = _by_label(_counter(catalogue.STREAMS_ENDED, registry), get_args(StreamEnding))
@@ -100,31 +96,15 @@ class Metrics:
             route: The template of the path; empty if no route was found.
             status: 0 if there was no answer, because the client had gone.
         """
-        seen = self._seen.get((method, route, status))
-        if seen is None:
-            known = method if method in METHODS else OTHER_METHOD
-            template = route or NO_ROUTE
-            seen = (
-                self._requests.labels(known, template, str(status)),
-                self._request_durations.labels(known, template),
-            )
-            if known is not OTHER_METHOD:
-                self._seen[method, route, status] = seen
-        count, duration = seen
-        count.inc()
-        duration.observe(seconds)
+        self._requests.add(method, route, status, seconds)
 
     def credential_rejected(self, door: Door, reason: Rejection) -> None:
         """Somebody was refused with 401 or 403."""
         self._rejected.labels(door, reason).inc()
 
-    def admission_refused(self, limit: str) -> None:
-        """Somebody was refused with 429 or 503 to protect the server.
-
-        Args:
-            limit: Which limit they met; one of a few words, never anything that came with the request.
-        """
-        self._refused.labels(limit).inc()
+    def admission_refused(self, limit: Limit) -> None:
+        """Somebody was refused, or cut off, to protect the server."""
+        self._refused[limit].inc()
 
     def stream_opened(self) -> None:
         """An SDK's stream has opened."""

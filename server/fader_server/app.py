@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,10 @@ from litestar.types import ASGIApp
 from fader_server.access import Access
 from fader_server.api import health, metrics, sdk
 from fader_server.api.admin import AdminServices, routes
+from fader_server.api.admission import Admission, AdmissionLimits
 from fader_server.api.openapi import openapi_config
 from fader_server.api.problems import exception_handlers
+from fader_server.api.request_limits import RequestLimits, RequestRates
 from fader_server.api.request_log import RequestLog
 from fader_server.api.request_spans import RequestSpans
 from fader_server.bus import Bus
@@ -67,11 +70,12 @@ def create_app(settings: Settings) -> Litestar:
     )
 
 
-def create_asgi(app: Litestar) -> ASGIApp:
-    """The application as a server runs it: each request has a line in the log, a place in the metrics, and a span where
-    traces are wanted."""
+def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
+    """The application as a server runs it: nobody asks too often, and each request has a line in the log, a place in
+    the metrics, and a span where traces are wanted."""
     telemetry: Telemetry = app.state.telemetry
-    logged = RequestLog(app, telemetry.metrics)
+    rates = RequestRates(sdk=settings.sdk_requests_per_second, admin=settings.admin_requests_per_second)
+    logged = RequestLog(RequestLimits(app, rates, telemetry.metrics.admission_refused), telemetry.metrics)
     return logged if telemetry.requests is None else RequestSpans(logged, telemetry.requests)
 
 
@@ -103,7 +107,9 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     )
     distributor = Distributor(store, bus, standby, now, pace, telemetry)
     app.state.distributor = distributor
-    app.state.sdk = sdk.SdkServices(access, distributor, telemetry.metrics, settings.heartbeat_seconds)
+    app.state.sdk = sdk.SdkServices(
+        access, distributor, _admission(settings, telemetry), telemetry.metrics, settings.heartbeat_seconds
+    )
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,
@@ -121,6 +127,15 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     await stack.enter_async_context(distributor.running())
     stack.push_async_callback(bus.close)
     await stack.enter_async_context(_side_by_side(chores))
+
+
+def _admission(settings: Settings, telemetry: Telemetry) -> Admission:
+    limits = AdmissionLimits(
+        snapshot_bytes_per_second=settings.snapshot_bytes_per_second,
+        resumes_per_second=settings.resumes_per_second,
+        streams_per_key=settings.max_streams_per_key,
+    )
+    return Admission(limits, time.monotonic, telemetry.metrics.admission_refused)
 
 
 async def _shared(

@@ -162,3 +162,19 @@ class Unavailable(FaderError):
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail, hint="Try again later.")
         self.retry_after = retry_after
+
+
+class Busy(Unavailable):
+    """Too many have come at once; this one is asked to come back at a time of its own."""
+
+    slug, title = "busy", "Too busy at the moment"
+
+
+class TooManyRequests(FaderError):
+    """One key or token asks for more than its share. ``retry_after`` is in seconds."""
+
+    status, slug, title = 429, "too-many-requests", "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail, hint="Try again later, and less often.")
+        self.retry_after = retry_after

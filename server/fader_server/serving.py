@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,10 +14,18 @@ from litestar import Litestar
 
 from fader_server.app import create_app, create_asgi
 from fader_server.distribution import Distributor
+from fader_server.http_connection import ConnectionLimits, Oversight
 from fader_server.logs import logger
 from fader_server.settings import Settings, SettingsError
+from fader_server.telemetry import Telemetry
 
 _log = logger(__name__)
+
+_BACKLOG: Final = 4_096
+"""Connections that wait to be accepted. Linux allows no more by itself."""
+
+_OTHER_FILES: Final = 256
+"""Open files that are no connections of clients: databases, logs, and those for probes."""
 
 _SHARE_FOR_GOODBYES: Final = 0.4
 """Of the time that a shutdown may take."""
@@ -33,15 +42,29 @@ def serve(settings: Settings) -> None:
     """
     listening = _bind(settings)
     app = create_app(settings)
+    telemetry: Telemetry = app.state.telemetry
+    oversight = Oversight(
+        ConnectionLimits(
+            connections=_connections(settings.max_connections),
+            head_bytes=settings.max_head_bytes,
+            url_bytes=settings.max_url_bytes,
+            request_seconds=settings.request_seconds,
+            stuck_seconds=settings.stuck_seconds,
+        ),
+        telemetry.metrics.admission_refused,
+    )
     config = uvicorn.Config(
-        create_asgi(app),
+        create_asgi(app, settings),
+        http=oversight.protocol(),
+        ws="none",
+        backlog=_BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds * (1 - _SHARE_FOR_GOODBYES))),
     )
-    server = _Server(config, app, settings, listening)
+    server = _Server(config, app, settings, listening, oversight)
     try:
         server.run(sockets=[listening])
     finally:
@@ -51,28 +74,67 @@ def serve(settings: Settings) -> None:
 
 
 def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        return _bound(settings)
     except OSError as error:
-        listening.close()
         raise SettingsError(
             (
                 f"FADER_HOST and FADER_PORT: cannot listen on {settings.host}:{settings.port} "
                 f"({error.strerror or error}); choose another port, for instance FADER_PORT=8081",
             )
         ) from None
-    listening.listen(4096)
+
+
+def _bound(settings: Settings) -> socket.socket:
+    host = settings.host.removeprefix("[").removesuffix("]")  # as in a URL
+    (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+        host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` is for IPv4, too
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Connections inherit it. Of a client whose host has vanished the kernel would else hope to hear for a
+            # quarter of an hour (RFC 5482).
+            milliseconds = round(settings.stuck_seconds * 1000)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
     return listening
+
+
+def _connections(wanted: int) -> int:
+    """As many of these as the process may have open files for. The limit is raised if it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = wanted + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return wanted
+    possible = max(soft - _OTHER_FILES, 1)
+    _log.warning("fewer connections than FADER_MAX_CONNECTIONS: raise the limit of open files", connections=possible)
+    return possible
 
 
 class _Server(uvicorn.Server):
     """Says goodbye to streams before it waits for them, and takes signals as an order to end, not as a failure."""
 
-    def __init__(self, config: uvicorn.Config, app: Litestar, settings: Settings, listening: socket.socket) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: Litestar,
+        settings: Settings,
+        listening: socket.socket,
+        oversight: Oversight,
+    ) -> None:
         super().__init__(config)
+        self._oversight = oversight
         self._app = app
         self._settings = settings
         self._listening = listening
@@ -87,7 +149,11 @@ class _Server(uvicorn.Server):
         # Not by the ASGI lifespan protocol, which knows failures as text only.
         try:
             async with self._app.lifespan():
-                await super().serve(sockets)
+                watching = asyncio.create_task(self._oversight.watch())
+                try:
+                    await super().serve(sockets)
+                finally:
+                    watching.cancel()
         except* SettingsError as group:
             self.failure = next(error for error in group.exceptions if isinstance(error, SettingsError))
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct
 
 LogFormat: TypeAlias = Literal["json", "console"]
+Migrating: TypeAlias = Literal["auto", "always", "never"]
 
 _SHORTEST_TOKEN: Final = 16
 
@@ -25,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int
     database_url: str
     database_connections: int
+    migrate: Migrating
     redis_url: str | None
     redis_prefix: str
     log_format: LogFormat | None
@@ -33,6 +35,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     poll_seconds: float
     poll_seconds_without_bus: float
     max_body_bytes: int
+    max_head_bytes: int
+    max_url_bytes: int
+    max_connections: int
+    max_streams_per_key: int
+    snapshot_bytes_per_second: int
+    resumes_per_second: int
+    sdk_requests_per_second: int
+    admin_requests_per_second: int
+    request_seconds: float
+    stuck_seconds: float
     shutdown_seconds: float
     drain_seconds: float
     initial_admin_token: str | None
@@ -164,6 +176,15 @@ SETTINGS: Final = (
         meaning="With PostgreSQL: how many connections this server may have open at once.",
     ),
     Setting(
+        name="FADER_MIGRATE",
+        field="migrate",
+        read=_one_of("auto", "always", "never"),
+        default="auto",
+        meaning="Whether the server brings its database up to date when it starts. `auto`: with SQLite; with PostgreSQL "
+        "that is a step of its own, `fader-server migrate`, and a server refuses to start before it. `always`, `never`: "
+        "with both.",
+    ),
+    Setting(
         name="REDIS_URL",
         field="redis_url",
         read=_redis,
@@ -221,6 +242,82 @@ SETTINGS: Final = (
         read=_integer(1_024, 1_073_741_824),
         default="1048576",
         meaning="The largest body of a request, in bytes; larger ones are refused with 413.",
+    ),
+    Setting(
+        name="FADER_MAX_HEAD_BYTES",
+        field="max_head_bytes",
+        read=_integer(2_048, 1_048_576),
+        default="32768",
+        meaning="The most bytes that a request's URL and headers may have together; with more it is refused with 431.",
+    ),
+    Setting(
+        name="FADER_MAX_URL_BYTES",
+        field="max_url_bytes",
+        read=_integer(1_024, 65_536),
+        default="8192",
+        meaning="The longest URL of a request, in bytes; a longer one is refused with 414.",
+    ),
+    Setting(
+        name="FADER_MAX_CONNECTIONS",
+        field="max_connections",
+        read=_integer(10, 1_000_000),
+        default="16384",
+        meaning="How many connections may be open at once; on those beyond only probes are answered, and all else gets "
+        "503. The process's limit of open files must allow for it.",
+    ),
+    Setting(
+        name="FADER_MAX_STREAMS_PER_KEY",
+        field="max_streams_per_key",
+        read=_integer(1, 1_000_000),
+        default="12000",
+        meaning="How many streams one SDK key may have open at once on this server; more are refused with 429.",
+    ),
+    Setting(
+        name="FADER_SNAPSHOT_BYTES_PER_SECOND",
+        field="snapshot_bytes_per_second",
+        read=_integer(65_536, 1_000_000_000_000),
+        default="33554432",
+        meaning="How many bytes of whole snapshots this server sends in a second. Each costs its size, as sent, and "
+        "16 KiB. Clients that come for one when that is used up get 503 and a time to come back, and answer with the "
+        "flags they have.",
+    ),
+    Setting(
+        name="FADER_RESUMES_PER_SECOND",
+        field="resumes_per_second",
+        read=_integer(1, 1_000_000),
+        default="1000",
+        meaning="The same for streams that go on from where they were, and so need only what has changed: how many "
+        "this server takes in a second.",
+    ),
+    Setting(
+        name="FADER_SDK_REQUESTS_PER_SECOND",
+        field="sdk_requests_per_second",
+        read=_integer(1, 1_000_000),
+        default="2000",
+        meaning="How many requests one SDK key may make in a second, on average over ten; more are refused with 429. "
+        "Opening a stream is none of them.",
+    ),
+    Setting(
+        name="FADER_ADMIN_REQUESTS_PER_SECOND",
+        field="admin_requests_per_second",
+        read=_integer(1, 1_000_000),
+        default="300",
+        meaning="The same for one admin token.",
+    ),
+    Setting(
+        name="FADER_REQUEST_SECONDS",
+        field="request_seconds",
+        read=_seconds(0.1, 3_600),
+        default="30",
+        meaning="How long a request may take to arrive, head and body; if it is not complete then, it is refused with "
+        "408.",
+    ),
+    Setting(
+        name="FADER_STUCK_SECONDS",
+        field="stuck_seconds",
+        read=_seconds(0.1, 3_600),
+        default="30",
+        meaning="How long a client may take nothing of what is sent to it before its connection is cut.",
     ),
     Setting(
         name="FADER_SHUTDOWN_SECONDS",

@@ -8,10 +8,12 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.types import HTTPScope, Scope, Send
 from msgspec import Struct
 
 from fader_server.errors import (
@@ -23,6 +25,7 @@ from fader_server.errors import (
     NotFound,
     StillRunning,
     TooLarge,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -69,25 +72,49 @@ def problem_response(
     request: Request[Any, Any, Any], error: FaderError, headers: Mapping[str, str] | None = None
 ) -> Response[Problem]:
     """Put an error of ours on the wire."""
-    problem = Problem(
+    if isinstance(error, Unauthorized | Forbidden):
+        request.scope.setdefault("state", {})["rejection"] = error.reason  # for whoever counts them
+    return Response(
+        _problem(error, request_id(request)),
+        status_code=error.status,
+        media_type=PROBLEM_JSON,
+        headers={**(headers or {}), **_fields(error)},
+    )
+
+
+async def send_problem(scope: Scope, send: Send, error: FaderError, headers: Mapping[str, str]) -> None:
+    """Put an error of ours on the wire from where the framework is not: around it, or on a bare ASGI route."""
+    body = msgspec.json.encode(_problem(error, scope["state"].setdefault("request_id", secrets.token_hex(8))))
+    fields = {"Content-Type": PROBLEM_JSON, "Content-Length": str(len(body)), **headers, **_fields(error)}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": encoded})
+    if cast("HTTPScope", scope)["method"] == "HEAD":
+        body = b""
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _problem(error: FaderError, found_as: str) -> Problem:
+    return Problem(
         type=f"urn:fader:problem:{error.slug}",
         title=error.title,
         status=error.status,
         detail=error.detail,
-        request_id=request_id(request),
+        request_id=found_as,
         field=error.field,
         hint=error.hint,
         errors=error.errors,
         suggestions=error.suggestions if isinstance(error, NotFound) else (),
     )
-    extra = dict(headers or {})
-    if isinstance(error, Unauthorized | Forbidden):
-        request.scope.setdefault("state", {})["rejection"] = error.reason  # for whoever counts them
+
+
+def _fields(error: FaderError) -> dict[str, str]:
     if isinstance(error, Unauthorized):
-        extra["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, StillRunning | Unavailable):
-        extra["Retry-After"] = str(error.retry_after)
-    return Response(problem, status_code=error.status, media_type=PROBLEM_JSON, headers=extra)
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, StillRunning | TooManyRequests | Unavailable):
+        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, TooLarge):
+        return {"Connection": "close"}  # rather than reading on to the end of it
+    return {}
 
 
 class _MethodNotAllowedError(FaderError):

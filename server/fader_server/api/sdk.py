@@ -18,6 +18,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from msgspec import Meta, Struct
 
 from fader_server.access import Access, SdkPrincipal
+from fader_server.api.admission import Admission
 from fader_server.api.bodies import StrictBody
 from fader_server.distribution import Distributor, Feed, Subscription
 from fader_server.distribution.events import OPENING, Version
@@ -58,6 +59,7 @@ class SdkServices(Struct, frozen=True):
 
     access: Access
     distributor: Distributor
+    admission: Admission
     metrics: Metrics
     heartbeat_seconds: float
 
@@ -78,9 +80,11 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
         body = encoded.gzipped
         headers.append((b"content-encoding", b"gzip"))
     headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
     if _method(scope) == "HEAD":
         body = b""
+    else:
+        services.admission.snapshot(len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
     services.metrics.snapshot_sent(len(body))
 
@@ -91,24 +95,44 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     services, asked, feed, principal = await _admit(scope)
     if services.distributor.is_closing:
         raise Unavailable("This server is shutting down.", retry_after=_AGAIN_IN)
+    if _method(scope) == "HEAD":
+        await send({"type": "http.response.start", "status": 200, "headers": _stream_headers(services, feed.version)})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     since = asked.get(b"last-event-id", b"").decode("latin-1") or _since(scope)
-    heartbeat = f"{services.heartbeat_seconds:g}".encode()
-    subscription = await feed.subscribe(principal.key_id, Version.parse(since) if since else None)
-    try:
-        headers = [*_STREAM_HEADERS, (b"fader-heartbeat", heartbeat), *_staleness(services)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if _method(scope) == "HEAD":
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
+    with services.admission.stream(principal.key_id):
+        subscription = await feed.subscribe(
+            principal.key_id,
+            Version.parse(since),
+            admit=services.admission.begin_stream,
+            abort=scope["state"].get("abort", _cannot_be_cut),
+        )
+        if services.distributor.is_closing:  # since a moment ago: the others have been told already
+            feed.dismiss(subscription, _AGAIN_IN * 1000, Ending.GOODBYE)
         services.metrics.stream_opened()
         try:
+            headers = _stream_headers(services, subscription.version)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             # Something at once, so that the client knows that streams get through.
             await send({"type": "http.response.body", "body": OPENING, "more_body": True})
             await _pass_on(subscription, receive, send)
         finally:
+            feed.unsubscribe(subscription)
             services.metrics.stream_ended(_ENDINGS[subscription.ending])
-    finally:
-        feed.unsubscribe(subscription)
+
+
+def _stream_headers(services: SdkServices, version: Version) -> list[tuple[bytes, bytes]]:
+    return [
+        *_STREAM_HEADERS,
+        (b"fader-heartbeat", f"{services.heartbeat_seconds:g}".encode()),
+        # What the first event brings the client to: if that is what it has already, no event will come.
+        (b"fader-version", str(version).encode()),
+        *_staleness(services),
+    ]
+
+
+def _cannot_be_cut() -> None:
+    """Under another server than ours, which does not offer it."""
 
 
 async def _pass_on(subscription: Subscription, receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
+from weakref import WeakSet
 
 from msgspec import Struct
 
@@ -80,6 +81,7 @@ class Distributor:
         self._feeds: dict[tuple[str, str], Feed] = {}
         self._seen: dict[tuple[str, str], Version] = {}
         self._opening = asyncio.Lock()
+        self._stumbling: WeakSet[Feed] = WeakSet()
         self._asking = asyncio.Event()
         self._copying = None if standby is None else Copying(store, standby)
         self.is_current = store.is_prepared
@@ -121,14 +123,16 @@ class Distributor:
             Unavailable: if neither the database nor the standby can say at the moment.
         """
         place = project, environment
-        if place not in self._feeds:
+        feed = self._feeds.get(place)
+        if feed is None:
             async with self._opening:
-                if place not in self._feeds:
-                    self._feeds[place] = await self._opened(project, environment)
+                feed = self._feeds.get(place)
+                if feed is None:
+                    feed = self._feeds[place] = await self._opened(project, environment)
             # A change committed while the snapshot was being read found no feed to tell.
             if self.is_current:
-                await self._follow(self._feeds[place])
-        return self._feeds[place]
+                await self._follow(feed)
+        return feed
 
     async def _opened(self, project: str, environment: str) -> Feed:
         if not self.is_current and (copied := await self._copied(project, environment)) is not None:
@@ -211,6 +215,8 @@ class Distributor:
 
     async def _ask(self) -> None:
         """Find out from the database what nobody has told."""
+        # Not those that are opened while it answers: their environments may be younger than the answer.
+        feeds = list(self._feeds.items())
         try:
             states = {
                 (one.project, one.key): Version(one.epoch, one.revision) for one in await self._store.environments()
@@ -221,20 +227,26 @@ class Distributor:
             self._note(is_current=False)
             return
         self._note(is_current=True)
-        for place, feed in list(self._feeds.items()):
-            version = states.get(place)
-            if version is None:
-                self._remove(*place)
-            elif version.epoch != feed.version.epoch:
-                await self._follow(feed, anew=True)
-            elif version.revision > feed.version.revision:
-                await self._follow(feed)
+        # First of all: what was made anew under an old name is no business of those who had a key to the old.
+        for _, feed in feeds:
+            for key_id in invalid:
+                feed.end_key(key_id)
+        for place, feed in feeds:
+            await self._compare(place, feed, states.get(place))
         for key_id in invalid:
             await self._bus.publish_here(CredentialRevoked(key_id))
         for (project, environment), version in states.items():
             if self._seen.get((project, environment), version) != version:
                 await self._bus.publish_here(RevisionHint(project, environment, version.revision))
         self._seen = states
+
+    async def _compare(self, place: tuple[str, str], feed: Feed, version: Version | None) -> None:
+        if version is None:
+            self._remove(*place)
+        elif version.epoch != feed.version.epoch:
+            await self._follow(feed, anew=True)
+        elif version.revision > feed.version.revision:
+            await self._follow(feed)
 
     async def _beat(self) -> None:
         while True:
@@ -251,7 +263,13 @@ class Distributor:
             await (feed.begin_anew() if anew else feed.catch_up())
         except Unavailable:
             self._note(is_current=False)
+        except Exception:  # noqa: BLE001 (one environment that cannot be read is no reason not to follow the others)
+            if feed not in self._stumbling:
+                self._stumbling.add(feed)
+                place = feed.snapshot.project, feed.snapshot.environment
+                _log.exception("an environment cannot be followed; it is tried again", place=":".join(place))
         else:
+            self._stumbling.discard(feed)
             self._note(is_current=True)
 
     def _remove(self, project: str, environment: str) -> None:
@@ -281,11 +299,14 @@ def _place(hint: RevisionHint, feed: Feed) -> dict[str, Attribute]:
 
 async def _persistently(chore: Callable[[], Awaitable[None]]) -> None:
     """Do what nobody else would do, whatever happens in it."""
+    told = ""
     while True:
         try:
             await chore()
-        except Exception:  # noqa: BLE001 (that is the point)
-            _log.exception("a chore failed; it goes on")
+        except Exception as fault:  # noqa: BLE001 (that is the point)
+            if repr(fault) != told:  # once is enough for what happens again and again
+                told = repr(fault)
+                _log.exception("a chore failed; it goes on")
             await asyncio.sleep(_AFTER_A_FAULT)
         else:
             return

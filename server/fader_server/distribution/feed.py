@@ -2,35 +2,39 @@
 
 import asyncio
 import gzip
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeAlias
 
 import msgspec
 
 from fader.model import Change, Snapshot
 from fader.revisions import apply_change
 from fader_server.distribution.events import Version, change_event, goodbye_event, merged, snapshot_event
+from fader_server.distribution.recent import MOST_CHANGES, RecentChanges
 from fader_server.distribution.subscription import Ending, Subscription
+from fader_server.errors import Unavailable
 from fader_server.storage import Store
 from fader_server.telemetry import Metrics
 from fader_server.telemetry.catalogue import StreamEvent
 
-T = TypeVar("T")
+Admit: TypeAlias = Callable[[StreamEvent, int], None]
+"""Asked with the kind and the bytes of what a stream would begin with; raises if that cannot be sent now."""
 
-REMEMBERED: Final = 1_000
-"""Changes kept in memory, for clients that resume; whoever was away for longer is served from the database, or gets a
-snapshot if that is shorter."""
 _BATCH: Final = 500
 _WORTH_A_THREAD: Final = 65_536
 _AFTER_REVOCATION: Final = 1_000  # milliseconds; there is nothing to gain from coming back sooner
+_AFTER_THE_END: Final = 1_000  # milliseconds
+_DELTAS: Final = 32
+"""First messages kept: those who lost the same server hold one of a few revisions, and need the same."""
 
 
 class Encoded(msgspec.Struct, frozen=True):
     """A snapshot, ready to be sent."""
 
     version: Version
+    etag: bytes
     plain: bytes
     gzipped: bytes
 
@@ -51,10 +55,15 @@ class Feed:
         self._metrics = metrics
         self._clock = clock
         self._snapshot = snapshot
-        self._recent: deque[Change] = deque(maxlen=REMEMBERED)
+        self._recent = RecentChanges(snapshot.revision)
+        self._deltas: dict[int, bytes] = {}
+        self._event: bytes | None = None
         self._subscriptions: set[Subscription] = set()
         self._following = asyncio.Lock()
+        self._reaching_back = asyncio.Lock()
         self._encoding: asyncio.Task[Encoded] | None = None
+        self.is_over = False
+        """Whether the environment is gone. Who subscribes nevertheless is told goodbye at once."""
 
     @property
     def version(self) -> Version:
@@ -78,37 +87,48 @@ class Feed:
 
     async def encoded(self) -> Encoded:
         """The snapshot as bytes: encoded and compressed once per revision, however many ask."""
-        if self._encoding is None:
-            self._encoding = asyncio.create_task(_encode(self._snapshot))
-        return await asyncio.shield(self._encoding)
+        encoding = self._encoding
+        if encoding is None or (encoding.done() and (encoding.cancelled() or encoding.exception() is not None)):
+            encoding = self._encoding = asyncio.create_task(_encode(self._snapshot))
+        return await asyncio.shield(encoding)
 
-    async def subscribe(self, key_id: str, since: Version | None) -> Subscription:
+    async def subscribe(
+        self,
+        key_id: str,
+        since: Version | None,
+        *,
+        admit: Admit = lambda _event, _size: None,
+        abort: Callable[[], None] = lambda: None,
+    ) -> Subscription:
         """Open a stream.
 
         Args:
             key_id: The SDK key that it is opened with.
             since: What the client has already.
+            admit: Asked before it is opened.
+            abort: Cuts the client's connection, should it fall too far behind.
 
         Returns:
             A subscription whose first message brings the client to what is being served, and which gets every
             change from there on. It must be given back to ``unsubscribe``.
         """
-        older = await self._older_changes(since)
-        while True:
-            served = self.version
-            event: StreamEvent = "change"
-            first = self._delta(since, older)
-            if first is None:
-                encoded = await self.encoded()
-                if encoded.version != self.version:
-                    continue  # it has moved on meanwhile
-                first, event = snapshot_event(self._snapshot, encoded.plain), "snapshot"
-            assert served == self.version  # noqa: S101 (nothing was awaited since)
-            subscription = Subscription(key_id, first)
-            self._subscriptions.add(subscription)
-            if first:
-                self._metrics.event_sent(event, len(first))
+        if since is not None and since.epoch == self._snapshot.epoch:
+            await self._come_together(since)
+        # Nothing is awaited from here on, so that no change can come between the first message and the next.
+        event: StreamEvent = "change"
+        first = self._delta(since)
+        if first is None:
+            first, event = self._snapshot_event(), "snapshot"
+        admit(event, len(first))
+        leads_to = since if since is not None and not first else self.version
+        subscription = Subscription(key_id, first, leads_to, abort)
+        if self.is_over:
+            self.dismiss(subscription, _AFTER_THE_END, Ending.GOODBYE)
             return subscription
+        self._subscriptions.add(subscription)
+        if first:
+            self._metrics.event_sent(event, len(first))
+        return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a stream."""
@@ -121,7 +141,8 @@ class Feed:
         self._metrics.event_sent(event, len(message), len(self._subscriptions))
 
     def end(self, retry_milliseconds: int, *, key_id: str | None = None) -> None:
-        """Say goodbye: to everybody, or to those who came with one key."""
+        """Say goodbye: to everybody and for good, or to those who came with one key."""
+        self.is_over = self.is_over or key_id is None
         for subscription in list(self._subscriptions):
             if key_id is None or subscription.key_id == key_id:
                 self.dismiss(subscription, retry_milliseconds, Ending.GOODBYE if key_id is None else Ending.REVOKED)
@@ -165,45 +186,66 @@ class Feed:
         snapshot = await self._store.snapshot(self._snapshot.project, self._snapshot.environment)
         if snapshot is None:
             return
-        encoded = await _encode(snapshot)
         if snapshot.epoch != self._snapshot.epoch:
             self._metrics.epoch_changed(snapshot.project, snapshot.environment)
-        self._snapshot, self._encoding = snapshot, None
-        self._recent.clear()
-        self.broadcast("snapshot", snapshot_event(snapshot, encoded.plain))
+        self._recent = RecentChanges(snapshot.revision)
+        self._serve(snapshot)
+        self.broadcast("snapshot", self._snapshot_event())
 
     def _advance(self, change: Change) -> None:
-        self._snapshot = apply_change(self._snapshot, change)
-        self._encoding = None
-        self._recent.append(change)
-        self.broadcast("change", change_event(change))
+        event = change_event(change)
+        self._recent.append(change, len(event))
+        self._serve(apply_change(self._snapshot, change))
+        self.broadcast("change", event)
 
-    async def _older_changes(self, since: Version | None) -> list[Change]:
-        """What memory does not hold of the way from ``since`` to what is being served."""
-        here = self.version
-        if since is None or since.epoch != here.epoch or since.revision >= here.revision:
-            return []
-        oldest = self._recent[0].since if self._recent else here.revision
-        if since.revision >= oldest:
-            return []
-        place = self._snapshot
-        changes = await self._store.changes_after(place.project, place.environment, since.revision, REMEMBERED)
-        return [change for change in changes if change.revision <= oldest]
+    def _serve(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._event = self._encoding = None
+        self._deltas.clear()
 
-    def _delta(self, since: Version | None, older: list[Change]) -> bytes | None:
+    def _snapshot_event(self) -> bytes:
+        if self._event is None:
+            self._event = snapshot_event(self._snapshot, msgspec.json.encode(self._snapshot))
+        return self._event
+
+    async def _come_together(self, since: Version) -> None:
+        """Get what is needed to go on from ``since``. While the database is away, what is in memory must do."""
+        with suppress(Unavailable):
+            if since.revision > self._snapshot.revision:
+                await self.catch_up()  # it was at another server, which heard of a change before us
+            else:
+                await self._reach_back(since.revision)
+
+    async def _reach_back(self, revision: int) -> None:
+        """Remember how things came to be from ``revision`` on, if it is not too long ago.
+
+        After a restart nothing is remembered, and everybody comes at once: the first one's question to the database is
+        everybody's.
+        """
+        async with self._reaching_back:
+            place, recent = self._snapshot, self._recent
+            if revision >= recent.since or recent.revision - revision > MOST_CHANGES:
+                return
+            older = await self._store.changes_after(place.project, place.environment, revision, MOST_CHANGES)
+            if self._recent is recent:
+                recent.extend_back([change for change in older if change.epoch == place.epoch])
+
+    def _delta(self, since: Version | None) -> bytes | None:
         """The first message for a client that has ``since``; ``None`` if only a snapshot will do."""
         here = self.version
         if since is None or since.epoch != here.epoch or since.revision > here.revision:
             return None
         if since.revision == here.revision:
             return b""
-        way = [change for change in (*older, *self._recent) if change.revision > since.revision]
-        reached = since.revision
-        for change in way:
-            if change.since != reached:
+        known = self._deltas.get(since.revision)
+        if known is None:
+            way = self._recent.after(since.revision)
+            if way is None:
                 return None
-            reached = change.revision
-        return change_event(merged(way)) if reached == here.revision else None
+            if len(self._deltas) >= _DELTAS:
+                self._deltas.clear()
+            known = self._deltas[since.revision] = change_event(merged(way))
+        return known
 
 
 async def _encode(snapshot: Snapshot) -> Encoded:
@@ -213,4 +255,5 @@ async def _encode(snapshot: Snapshot) -> Encoded:
         gzipped = gzip.compress(plain, 3, mtime=0)
     else:
         gzipped = await asyncio.to_thread(gzip.compress, plain, 3, mtime=0)
-    return Encoded(Version(snapshot.epoch, snapshot.revision), plain, gzipped)
+    version = Version(snapshot.epoch, snapshot.revision)
+    return Encoded(version, f'"{version}"'.encode(), plain, gzipped)

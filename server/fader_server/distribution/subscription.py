@@ -2,12 +2,18 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
+
+from fader_server.distribution.events import Version
 
 MOST_UNREAD: Final = 1_000
 """Messages that may wait for one reader. Whoever falls behind further is cut off, and resumes by revision: nobody
 else waits, and no stuck reader holds memory without end."""
+
+MOST_UNREAD_BYTES: Final = 4 * 1024 * 1024
+"""The same in bytes. A single message may be larger."""
 
 
 class Ending(Enum):
@@ -25,12 +31,19 @@ class Subscription:
     Args:
         key_id: The SDK key with which the stream was opened.
         first: What to send first.
+        version: What that brings the client to.
+        abort: Cuts the client's connection, and frees what waits there.
     """
 
-    def __init__(self, key_id: str, first: bytes) -> None:
+    __slots__ = ("_abort", "_awake", "_unread", "_unread_bytes", "ending", "key_id", "version")
+
+    def __init__(self, key_id: str, first: bytes, version: Version, abort: Callable[[], None]) -> None:
         self.key_id = key_id
+        self.version = version
         self.ending: Ending | None = None
+        self._abort = abort
         self._unread: deque[bytes] = deque([first])
+        self._unread_bytes = len(first)
         self._awake = asyncio.Event()
         self._awake.set()
 
@@ -38,11 +51,14 @@ class Subscription:
         """Send a message after those that wait already."""
         if self.ending is not None:
             return
-        if len(self._unread) >= MOST_UNREAD:
+        if self._unread and (len(self._unread) >= MOST_UNREAD or self._unread_bytes + len(message) > MOST_UNREAD_BYTES):
             self._unread.clear()
             self.end(Ending.TOO_SLOW)
+            # Its task waits for the client to read, which it may never do.
+            self._abort()
             return
         self._unread.append(message)
+        self._unread_bytes += len(message)
         self._awake.set()
 
     def end(self, ending: Ending) -> None:
@@ -56,8 +72,9 @@ class Subscription:
         await self._awake.wait()
         if not self._unread:
             return None
-        messages = b"".join(self._unread)
+        messages = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
         self._unread.clear()
+        self._unread_bytes = 0
         if self.ending is None:
             self._awake.clear()
         return messages

@@ -1,0 +1,137 @@
+"""How many requests one key or token may make; around the application, so that a request beyond costs next to nothing.
+
+Who is known is told by the answers: a credential that was let in once has an allowance of its own. All that were not
+share one, so that nobody who guesses keys, or floods the server with made-up ones, keeps the database busy with them.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from msgspec import Struct
+
+from fader_server.api.problems import send_problem
+from fader_server.api.request_log import is_probe
+from fader_server.api.turnstile import Turnstile
+from fader_server.errors import Busy, TooManyRequests
+from fader_server.telemetry.catalogue import Limit
+
+_WINDOW: Final = 10
+"""Seconds whose allowance may be used at once."""
+
+_LONGEST: Final = 60.0
+"""Seconds that nobody is sent away for longer than."""
+
+_STRANGERS: Final = 200.0
+"""Requests a second of all those together who were not let in yet."""
+
+_REMEMBERED: Final = 10_000
+"""Credentials with an allowance of their own."""
+
+_CROWDED: Final = 5
+"""Seconds after which to try again where there are too many connections."""
+
+_SDK: Final = "/sdk/"
+_STREAM: Final = "/sdk/v1/stream"
+
+
+class RequestRates(Struct, frozen=True, kw_only=True):
+    """Requests a second, on average over ten seconds.
+
+    Args:
+        sdk: Of one SDK key.
+        admin: Of one admin token.
+    """
+
+    sdk: float
+    admin: float
+
+
+class RequestLimits:
+    """ASGI middleware. Probes have no limit. Opening streams has one of its own (``admission``).
+
+    Args:
+        app: What is called for the rest.
+        rates: How many requests.
+        refused: Whom to tell of those beyond.
+        clock: Seconds that do not go back.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        rates: RequestRates,
+        refused: Callable[[Limit], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._rates = rates
+        self._refused = refused
+        self._clock = clock
+        self._known: dict[tuple[bool, int], Turnstile] = {}
+        self._strangers = Turnstile(_STRANGERS, _STRANGERS * _WINDOW, _LONGEST, clock())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or refuse it."""
+        if str(scope["type"]) != "http" or is_probe(scope):
+            await self._app(scope, receive, send)
+            return
+        if scope["state"].get("is_surplus"):
+            self._refused("connections")
+            crowded = Busy("This server has as many connections as it may have.", retry_after=_CROWDED)
+            await send_problem(scope, send, crowded, {"Connection": "close"})
+            return
+        path = cast("HTTPScope", scope)["path"]
+        # Where keys are looked up, their digests are compared. Here one that is mistaken for another shares its
+        # allowance, no more; and a secret need not be kept.
+        credential = path.startswith(_SDK), hash(_authorization(scope))
+        known = self._known.get(credential)
+        if known is None:
+            wait = self._strangers.enter(1.0, self._clock())
+            if not wait:
+                await self._app(scope, receive, self._introducing(credential, send))
+                return
+            limit, rate = "strangers", _STRANGERS
+        else:
+            wait = 0.0 if path == _STREAM else known.enter(1.0, self._clock())
+            if not wait:
+                await self._app(scope, receive, send)
+                return
+            limit, rate = "requests_per_key", self._rate(credential)
+        self._refused(cast("Limit", limit))
+        retry_after = math.ceil(wait)
+        beyond = TooManyRequests("There were too many requests with this key or token.", retry_after=retry_after)
+        await send_problem(scope, send, beyond, _fields(limit, rate, retry_after))
+
+    def _rate(self, credential: tuple[bool, int]) -> float:
+        return self._rates.sdk if credential[0] else self._rates.admin
+
+    def _introducing(self, credential: tuple[bool, int], send: Send) -> Send:
+        async def introduce(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                self._remember(credential)
+            await send(message)
+
+        return introduce
+
+    def _remember(self, credential: tuple[bool, int]) -> None:
+        if credential in self._known:
+            return
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        rate = self._rate(credential)
+        self._known[credential] = Turnstile(rate, rate * _WINDOW, _LONGEST, self._clock())
+
+
+def _authorization(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+
+
+def _fields(policy: str, rate: float, retry_after: int) -> dict[str, str]:
+    """https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/"""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={rate * _WINDOW:.0f};w={_WINDOW}',
+        "RateLimit": f'"{policy}";r=0;t={retry_after}',
+    }

@@ -211,9 +211,10 @@ def test_a_trace_leads_from_node_to_node(
 
 SAY_WHAT_IS_LOADED = """
 import sys
-from fader_server.app import create_app, create_asgi
+import fader_server.serving
+from fader_server.app import create_app
 from fader_server.settings import read_settings
-create_asgi(create_app(read_settings({})))
+create_app(read_settings({}))
 # Litestar itself looks for OpenTelemetry, and finds no more than a list of names.
 parts = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.trace")
 print([name for name in sys.modules if name.startswith(parts)])

@@ -5,20 +5,19 @@ from collections.abc import Callable
 from fader import model
 from fader_server.errors import Conflict, PreconditionFailed
 from fader_server.flags import edits
-from fader_server.flags.commands import Intent, Target, Written
+from fader_server.flags.commands import FlagState, Intent, Target, Written
 from fader_server.flags.findings import Findings
 from fader_server.flags.lookup import (
     editable_flag,
     existing_environment,
     flag_states,
     surroundings,
-    unconfigured,
 )
 from fader_server.flags.validation import check_configuration, check_hashing, check_percentage, check_rule
 from fader_server.flags.writing import Transaction, Writer
 from fader_server.storage import changes, flags
 from fader_server.storage.documents import decode_flag, encode, flag_document
-from fader_server.storage.records import Configuration, Definition, EnvironmentState
+from fader_server.storage.records import Configuration, ConfigurationState, Definition, EnvironmentState
 
 CONFIGURING_ACTIONS = frozenset({"on", "off", "rollout", "rules", "configured", "undo"})
 """The changes that undo takes back. Others are about the flag as a whole, in all environments."""
@@ -163,8 +162,8 @@ class ConfigurationService:
         check: bool = False,
     ) -> Written:
         connection = transaction.connection
-        configured = await flags.configurations(connection, target.project, [target.flag])
-        current = configured[target.flag].get(target.environment) or unconfigured(definition, state)
+        [flag] = await flag_states(connection, target.project, [definition])
+        current = flag.configurations[target.environment]
         if target.if_revision not in (None, current.revision):
             raise PreconditionFailed(
                 f"{target.flag!r} was last changed in {target.environment!r} at revision {current.revision}, by "
@@ -188,17 +187,15 @@ class ConfigurationService:
                 before=flag_document(definition, before),
                 after=flag_document(definition, after),
             )
-            await flags.put_configuration(
-                connection,
-                target.project,
-                target.environment,
-                target.flag,
-                after,
+            written = ConfigurationState(
+                environment=target.environment,
+                configuration=after,
                 revision=revision,
-                at=transaction.now,
-                by=transaction.intent.actor,
+                updated_at=transaction.now,
+                updated_by=transaction.intent.actor,
             )
-        [flag] = await flag_states(connection, target.project, [definition])
+            await flags.put_configuration(connection, target.project, target.flag, written, before=before)
+            flag = FlagState(definition, flag.configurations | {target.environment: written})
         return Written(flag, target.environment, revision, changed)
 
     async def _refuse_wrong(

@@ -64,16 +64,14 @@ class FlagService:
                     before=None,
                     after=flag_document(definition, configuration),
                 )
-                await flags.put_configuration(
-                    connection,
-                    project,
-                    environment.key,
-                    new.key,
-                    configuration,
+                state = ConfigurationState(
+                    environment=environment.key,
+                    configuration=configuration,
                     revision=revision,
-                    at=transaction.now,
-                    by=intent.actor,
+                    updated_at=transaction.now,
+                    updated_by=intent.actor,
                 )
+                await flags.put_configuration(connection, project, new.key, state)
             return await _state(transaction, definition)
 
     async def patch(self, project: str, key: str, patch: FlagPatch, intent: Intent) -> FlagState:

@@ -1,7 +1,6 @@
 """Queries on flags: definitions, configurations, and what configurations refer to."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -140,36 +139,51 @@ async def sdk_flags(connection: AsyncConnection, project: str, environment: str)
 async def put_configuration(
     connection: AsyncConnection,
     project: str,
-    environment: str,
     flag: str,
-    configuration: Configuration,
+    state: ConfigurationState,
     *,
-    revision: int,
-    at: datetime,
-    by: str,
+    before: Configuration | None = None,
 ) -> None:
-    """Add or replace a flag's configuration, and what it refers to."""
-    where = (_configured.project == project, _configured.environment == environment, _configured.flag == flag)
-    values = {"configuration": configuration, "revision": revision, "updated_at": at, "updated_by": by}
+    """Add or replace a flag's configuration in an environment, and what it refers to.
+
+    Args:
+        before: the configuration that is there, if that is known: what it refers to need not be written again.
+    """
+    where = (_configured.project == project, _configured.environment == state.environment, _configured.flag == flag)
+    values = {
+        "configuration": state.configuration,
+        "revision": state.revision,
+        "updated_at": state.updated_at,
+        "updated_by": state.updated_by,
+    }
     replaced = await connection.execute(schema.flag_environments.update().where(*where).values(**values))
     if replaced.rowcount == 0:
-        key = {"project": project, "environment": environment, "flag": flag}
+        key = {"project": project, "environment": state.environment, "flag": flag}
         await connection.execute(schema.flag_environments.insert().values(**key, **values))
+    refers = _referred(state.configuration)
+    if before is not None and _referred(before) == refers:
+        return
     await connection.execute(
         schema.flag_references.delete().where(
-            _references.project == project, _references.environment == environment, _references.flag == flag
+            _references.project == project, _references.environment == state.environment, _references.flag == flag
         )
     )
-    refers = {("segment", segment) for rule in configuration.rules for segment in rule.segments}
-    refers |= {("prerequisite", prerequisite.flag) for prerequisite in configuration.prerequisites}
     if refers:
         await connection.execute(
             schema.flag_references.insert(),
             [
-                {"project": project, "environment": environment, "flag": flag, "kind": kind, "target": target}
+                {"project": project, "environment": state.environment, "flag": flag, "kind": kind, "target": target}
                 for kind, target in sorted(refers)
             ],
         )
+
+
+def _referred(configuration: Configuration) -> set[tuple[Reference, str]]:
+    """What a configuration names."""
+    segments: set[tuple[Reference, str]] = {
+        ("segment", segment) for rule in configuration.rules for segment in rule.segments
+    }
+    return segments | {("prerequisite", prerequisite.flag) for prerequisite in configuration.prerequisites}
 
 
 async def users_of(

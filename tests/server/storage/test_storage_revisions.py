@@ -9,7 +9,7 @@ import pytest
 from fader import model
 from fader_server.storage import Store, changes, environments, flags, segments
 from fader_server.storage.documents import flag_document, segment_document
-from fader_server.storage.records import Configuration, Definition, Entry, Segment
+from fader_server.storage.records import Configuration, ConfigurationState, Definition, Entry, Segment
 
 pytestmark = pytest.mark.anyio
 
@@ -18,6 +18,12 @@ NOW = datetime(2026, 5, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 def _definition(key: str, **fields: Any) -> Definition:
     return Definition(project="default", key=key, created_at=NOW, updated_at=NOW, **fields)
+
+
+def _state(configuration: Configuration) -> ConfigurationState:
+    return ConfigurationState(
+        environment="staging", configuration=configuration, revision=1, updated_at=NOW, updated_by="ada"
+    )
 
 
 def _entry(key: str, *, before: Any = None, after: Any = None, kind: Any = "flag") -> Entry:
@@ -160,9 +166,7 @@ async def test_a_snapshot_holds_flags_and_segments_as_sdks_see_them(store: Store
         await flags.insert(connection, _definition("rich", type="object", variants=variants, off_variant="b"))
         await flags.insert(connection, _definition("plain"))
         await flags.insert(connection, _definition("archived", archived_at=NOW))
-        await flags.put_configuration(
-            connection, "default", "staging", "rich", configuration, revision=1, at=NOW, by="ada"
-        )
+        await flags.put_configuration(connection, "default", "rich", _state(configuration))
         segment = Segment(
             project="default",
             key="s",
@@ -198,9 +202,7 @@ async def test_a_snapshot_holds_flags_and_segments_as_sdks_see_them(store: Store
 async def test_references_are_those_of_the_last_configuration(store: Store) -> None:
     async def put(flag: str, configuration: Configuration) -> None:
         async with store.write() as connection:
-            await flags.put_configuration(
-                connection, "default", "staging", flag, configuration, revision=1, at=NOW, by="ada"
-            )
+            await flags.put_configuration(connection, "default", flag, _state(configuration))
 
     async def users(kind: Any, target: str | None = None) -> list[tuple[str, str, str]]:
         async with store.read() as connection:

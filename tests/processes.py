@@ -144,6 +144,8 @@ class ServerProcess:
             "FADER_INITIAL_ADMIN_TOKEN": self.admin_token,
             "FADER_INITIAL_SDK_KEYS": ",".join(self._keys.values()),
         }
+        if self._environment.get("DATABASE_URL", "").startswith("postgres"):
+            environment["FADER_MIGRATE"] = "always"
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

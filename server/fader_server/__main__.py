@@ -1,63 +1,97 @@
-"""The program ``fader-server``: ``serve`` and ``migrate``. Everything else it is told by the environment."""
+"""The program ``fader-server``: what it can be told on its command line. Everything else it is told by the
+environment."""
 
-import asyncio
+import argparse
+import logging
 import sys
+from pathlib import Path
 from typing import Final
 
 from fader_server import __version__
 from fader_server.errors import FaderError
-from fader_server.logs import set_up_logs
 from fader_server.settings import SettingsError, read_settings
 
 USAGE: Final = """\
-usage: fader-server serve      serve flags
-       fader-server migrate    bring the database up to date, and end
+fader-server serve                      serve flags
+       fader-server migrate [--check | --sql]  bring the database up to date; or only say what that would take
+       fader-server backup FILE [--force]      copy a SQLite database, also while servers use it
+       fader-server restore FILE               bring a SQLite database back to a backup, also while servers use it
+       fader-server renew-epochs               after PostgreSQL was restored: have all SDKs follow it
        fader-server --version
-
-Settings are read from the environment: FADER_HOST, FADER_PORT, DATABASE_URL and others (docs/reference/settings.md).
 """
+
+_SETTINGS: Final = (
+    "Settings are read from the environment: FADER_HOST, FADER_PORT, DATABASE_URL and others "
+    "(docs/reference/settings.md)."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 if all went well, 2 if it was called or set up wrongly.
+        0 if all went well, 1 if ``migrate --check`` finds something to do, 2 if it was called or set up wrongly, or
+        could not do it.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    match given:
-        case ["--version"]:
-            print(__version__)
-            return 0
-        case ["serve" | "migrate" as command]:
-            return _run(command)
-        case ["--help" | "-h"]:
-            print(USAGE, end="")
-            return 0
-        case _:
-            print(USAGE, end="", file=sys.stderr)
-            return 2
-
-
-def _run(command: str) -> int:
-    from fader_server.serving import serve  # a wrong call is answered without waiting for all of the server
-    from fader_server.storage.migrate import migrate
-
     try:
-        settings = read_settings()
-        set_up_logs(settings)
-        if command == "serve":
-            serve(settings)
-        else:
-            asyncio.run(migrate(settings.database_url))
+        given = _parser().parse_args(arguments)
+    except SystemExit as ending:  # it has said what is wrong, or what was asked for
+        return 0 if ending.code is None else int(ending.code)
+    # What is logged goes nowhere, unless a command sets up a place for it.
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        return _run(given)
     except SettingsError as error:
-        for problem in error.problems:
-            print(f"fader-server: {problem}", file=sys.stderr)
-        return 2
+        problems = error.problems
     except (ValueError, FaderError) as error:
-        print(f"fader-server: {error}", file=sys.stderr)
-        return 2
-    return 0
+        problems = (str(error),)
+    for problem in problems:
+        print(f"fader-server: {problem}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fader-server", usage=USAGE, epilog=_SETTINGS, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(
+        dest="command", required=True, prog="fader-server", metavar="COMMAND", help=argparse.SUPPRESS
+    )
+    commands.add_parser("serve")
+    migrate = commands.add_parser("migrate").add_mutually_exclusive_group()
+    migrate.add_argument("--check", action="store_true", help="change nothing; exit code 1 if steps are missing")
+    migrate.add_argument("--sql", action="store_true", help="change nothing; print the SQL that would be run")
+    backup = commands.add_parser("backup")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    backup.add_argument("--force", action="store_true", help="replace the file if there is one")
+    commands.add_parser("restore").add_argument("file", type=Path, metavar="FILE")
+    commands.add_parser("renew-epochs")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    # Each loads what it needs and no more: a wrong call is answered without waiting for all of the server.
+    settings = read_settings()
+    match given.command:
+        case "serve":
+            from fader_server.commands.serve import serve
+
+            return serve(settings)
+        case "migrate":
+            from fader_server.commands.migrate import migrate
+
+            return migrate(settings, checks=given.check, prints=given.sql)
+        case "backup":
+            from fader_server.commands.backup import backup
+
+            return backup(settings, given.file, force=given.force)
+        case "restore":
+            from fader_server.commands.restore import restore
+
+            return restore(settings, given.file)
+        case _:
+            from fader_server.commands.renew_epochs import renew_epochs
+
+            return renew_epochs(settings)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Opening:
             SettingsError: if somebody must mend something first.
         """
         try:
-            await self._store.prepare()
+            await self._store.prepare(migrate=self._migrates())
             await self._ensure_credentials()
         except ValueError as error:
             raise SettingsError((f"DATABASE_URL {error}",)) from error
@@ -72,6 +72,10 @@ class Opening:
             give_up(error)
         else:
             _log.info("the database has been reached")
+
+    def _migrates(self) -> bool:
+        wanted = self._settings.migrate
+        return wanted == "always" or (wanted == "auto" and not self._store.is_shared)
 
     async def _ensure_credentials(self) -> None:
         settings = self._settings

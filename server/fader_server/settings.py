@@ -180,9 +180,9 @@ SETTINGS: Final = (
         field="migrate",
         read=_one_of("auto", "always", "never"),
         default="auto",
-        meaning="Whether the server brings its database up to date when it starts. `auto`: with SQLite; with PostgreSQL "
-        "that is a step of its own, `fader-server migrate`, and a server refuses to start before it. `always`, `never`: "
-        "with both.",
+        meaning="Whether the server brings its database up to date when it starts. `auto`: SQLite yes; PostgreSQL no, "
+        "there `fader-server migrate` is a step of its own, before which a server refuses to start. `always` and "
+        "`never`: whichever it is.",
     ),
     Setting(
         name="REDIS_URL",

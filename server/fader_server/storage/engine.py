@@ -11,19 +11,25 @@ from fader_server.storage import postgresql, sqlite
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
-def create_engine(database_url: str, *, connections: int = postgresql.CONNECTIONS) -> AsyncEngine:
+def create_engine(
+    database_url: str,
+    *,
+    connections: int = postgresql.CONNECTIONS,
+    answer_seconds: float | None = postgresql.ANSWER_SECONDS,
+) -> AsyncEngine:
     """An engine for the database that a URL names. Connects to nothing yet.
 
     Args:
         database_url: ``sqlite:///…`` or ``postgresql://…``.
         connections: at most so many at once; for PostgreSQL.
+        answer_seconds: how long a statement may take, ``None`` for as long as it likes; for PostgreSQL.
 
     Raises:
         ValueError: if it is not the address of a database that we can use; the text never repeats a password.
     """
     scheme = database_url.partition("://")[0].lower()
     if scheme in _POSTGRESQL:
-        return postgresql.create_engine(f"postgresql{database_url[len(scheme) :]}", connections)
+        return postgresql.create_engine(f"postgresql{database_url[len(scheme) :]}", connections, answer_seconds)
     try:
         url = make_url(database_url)
     except ArgumentError:

@@ -22,8 +22,13 @@ _WAIT_FOR_LOCK_SECONDS: Final = 4.0
 """Less than the time for an answer, so that the server says what was the matter."""
 
 
-def create_engine(url: str, connections: int) -> AsyncEngine:
+def create_engine(url: str, connections: int, answer_seconds: float | None) -> AsyncEngine:
     """An engine whose connections give up on a server that does not answer.
+
+    Args:
+        url: ``postgresql://…``.
+        connections: At most so many at once.
+        answer_seconds: How long a statement may take; ``None`` for as long as it likes.
 
     Raises:
         ValueError: if the URL cannot be read.
@@ -38,7 +43,7 @@ def create_engine(url: str, connections: int) -> AsyncEngine:
         return await asyncpg.connect(
             url,
             timeout=CONNECT_SECONDS,
-            command_timeout=ANSWER_SECONDS,
+            command_timeout=answer_seconds,
             server_settings={
                 "application_name": "fader",
                 "lock_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",

@@ -17,8 +17,10 @@ from fader_server.storage import changes, environments, faults, flags, idempoten
 from fader_server.storage.breaker import Breaker
 from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
-from fader_server.storage.migrate import migrate_engine
+from fader_server.storage.migrate import look_by
+from fader_server.storage.migrate import migrate as bring_up_to_date
 from fader_server.storage.postgresql import CONNECTIONS
+from fader_server.storage.reaching import reaching
 from fader_server.storage.records import Committed, EnvironmentState, SdkKey, UsageReport
 from fader_server.telemetry import ConnectionPool, Telemetry
 
@@ -41,6 +43,7 @@ class Store:
         self, database_url: str, *, connections: int = CONNECTIONS, telemetry: Telemetry | None = None
     ) -> None:
         self._telemetry = telemetry or Telemetry()
+        self._database_url = database_url
         self._engine = create_engine(database_url, connections=connections)
         self._reading = for_reading(self._engine)
         self._writing = for_writing(self._engine)
@@ -84,16 +87,16 @@ class Store:
         succeeded once, everything else raises ``Unavailable``.
 
         Raises:
+            SchemaError: if the schema is too old, or too new.
             ValueError: if it is no database of ours, or does not let us in.
             Unavailable: if the database cannot be reached or written to.
         """
-        try:
-            if migrate:
-                await migrate_engine(self._engine)
-        except faults.RAISED as fault:
-            if faults.is_misconfigured(fault) or not faults.may_pass(fault):
-                raise ValueError(f"leads to no database that Fader can use: {faults.described(fault)}") from fault
-            raise _unavailable(fault, "The database cannot be reached.") from fault
+        if migrate:
+            await bring_up_to_date(self._database_url)
+        with reaching():
+            version = await look_by(self._engine)
+        version.refuse_if_behind()
+        version.refuse_if_too_new()
         self.is_prepared = True
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from fader_server.errors import Unavailable
-from fader_server.storage import Store, schema
+from fader_server.storage import Store, schema, schema_version
 from fader_server.storage.engine import create_engine
 from fader_server.storage.migrate import migrate
 
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.anyio
 
 
 def _differences(connection: sa.Connection) -> list[object]:
-    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    names = {"compare_type": True, "include_name": lambda name, _kind, _parents: name != schema_version.TABLE}
+    context = MigrationContext.configure(connection, opts=names)
     return list(compare_metadata(context, schema.metadata))
 
 
@@ -64,16 +65,6 @@ async def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("not a database, but long enough to be told from an empty one" * 100)
     with pytest.raises(ValueError, match="file is not a database"):
         await Store.open(f"sqlite:///{tmp_path}/text.db")
-
-
-async def test_a_database_of_a_later_version_is_left_alone(database_url: str) -> None:
-    await migrate(database_url)
-    engine = create_engine(database_url)
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    await engine.dispose()
-    with pytest.raises(ValueError, match="another version of Fader"):
-        await Store.open(database_url)
 
 
 async def test_sqlite_is_told_to_survive_a_power_cut(tmp_path: Path) -> None:

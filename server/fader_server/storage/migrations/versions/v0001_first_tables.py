@@ -11,6 +11,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+works_with = "0001"
+
 KEY = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
 TIME = sa.DateTime(timezone=True)
 COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -178,14 +180,16 @@ def _usage() -> None:
 def _default_project() -> None:
     """By migration rather than at each start: who deletes it does not find it again."""
     now = datetime.now(UTC)
-    projects = sa.table("projects", sa.column("key"), sa.column("description"), sa.column("created_at", TIME))
+    projects = sa.table(
+        "projects", sa.column("key", KEY), sa.column("description", sa.Text), sa.column("created_at", TIME)
+    )
     op.bulk_insert(projects, [{"key": "default", "description": "", "created_at": now}])
     environments = sa.table(
         "environments",
-        sa.column("project"),
-        sa.column("key"),
-        sa.column("epoch"),
-        sa.column("revision"),
+        sa.column("project", KEY),
+        sa.column("key", KEY),
+        sa.column("epoch", sa.String),
+        sa.column("revision", COUNTER),
         sa.column("created_at", TIME),
     )
     op.bulk_insert(

@@ -8,6 +8,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+works_with = "0001"
 
 KEY = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
 

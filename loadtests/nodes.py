@@ -88,7 +88,7 @@ def _toggles(writer: ServerProcess, flags: Client, count: int) -> tuple[list[flo
     return answered, followed
 
 
-def _answers(flags: Client, is_on: bool) -> bool:  # noqa: FBT001
+def _answers(flags: Client, is_on: bool) -> bool:
     return flags.is_enabled("toggled", "user-42") is is_on
 
 

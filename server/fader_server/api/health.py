@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from fader_server.distribution import Distributor
 
-Health: TypeAlias = Literal["ok", "degraded"]
+Health: TypeAlias = Literal["ok", "degraded", "none"]
 
 
 class Alive(Struct, frozen=True):
@@ -21,14 +21,15 @@ class Ready(Struct, frozen=True):
     """Whether SDKs can be answered, and how the parts are.
 
     ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory or from the standby's
-    copies, and writes get 503. ``bus`` is ``degraded`` while other servers' changes must be looked up. ``standby`` is
-    ``none`` without Redis.
+    copies, and writes get 503. ``bus`` is ``degraded`` while Redis does not tell of other servers' changes, and they are
+    looked up instead; ``standby`` while copies cannot be kept there. Both are ``none`` where there is no Redis, and other
+    servers may write.
     """
 
     status: Literal["ok", "degraded", "starting", "closing"]
     database: Health
     bus: Health
-    standby: Health | Literal["none"]
+    standby: Health
     streams: int
 
 
@@ -42,16 +43,22 @@ def live() -> Alive:
 def ready(request: Request[object, object, State]) -> Response[Ready]:
     """200 while SDKs can be answered; 503 before that, and from the moment a shutdown begins."""
     distributor: Distributor = request.app.state.distributor
-    database, bus = _health(distributor.is_current), _health(distributor.hears_all)
-    standby: Health | Literal["none"] = "none" if distributor.has_standby is None else _health(distributor.has_standby)
+    database = _health(distributor.is_current)
+    has_redis = distributor.has_standby is not None
+    # Without Redis a node of several finds all changes by asking: that is how it was set up, and nothing is wrong.
+    bus = _health(distributor.hears_all) if has_redis or distributor.hears_all else "none"
+    standby = _health(bool(distributor.has_standby)) if has_redis else "none"
+    status: Literal["ok", "degraded", "starting", "closing"]
     if distributor.is_closing:
-        status: Literal["ok", "degraded", "starting", "closing"] = "closing"
+        status = "closing"
     elif database == "degraded" and not distributor.feeds and standby != "ok":
         status = "starting"
     else:
-        status = "ok" if database == bus == "ok" and standby != "degraded" else "degraded"
-    answers = status in ("ok", "degraded")
-    return Response(Ready(status, database, bus, standby, distributor.streams), status_code=200 if answers else 503)
+        status = "degraded" if "degraded" in (database, bus, standby) else "ok"
+    return Response(
+        Ready(status, database, bus, standby, distributor.streams),
+        status_code=200 if status in ("ok", "degraded") else 503,
+    )
 
 
 def _health(is_well: bool) -> Health:

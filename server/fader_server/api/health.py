@@ -21,9 +21,9 @@ class Ready(Struct, frozen=True):
     """Whether SDKs can be answered, and how the parts are.
 
     ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory or from the standby's
-    copies, and writes get 503. ``bus`` is ``degraded`` while Redis does not tell of other servers' changes, and they are
-    looked up instead; ``standby`` while copies cannot be kept there. Both are ``none`` where there is no Redis, and other
-    servers may write.
+    copies, and writes get 503. ``bus`` is ``degraded`` while Redis does not tell of other servers' changes, and they
+    are looked up instead; ``standby`` while copies cannot be kept there. Both are ``none`` where there is no Redis,
+    and other servers may write.
     """
 
     status: Literal["ok", "degraded", "starting", "closing"]

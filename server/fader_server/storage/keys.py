@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.storage import schema
+from fader_server.storage.conflicts import insert_into
 from fader_server.storage.records import AdminToken, SdkKey
 from fader_server.storage.schema import MOST_PARAMETERS
 
@@ -65,9 +66,10 @@ async def by_digest(connection: AsyncConnection, project: str, environment: str)
 
 
 async def insert_key(connection: AsyncConnection, key: SdkKey, digest: str) -> None:
-    """Add an SDK key."""
+    """Add an SDK key, unless there is one with this digest: another server may be adding it at this moment."""
     columns = {field: getattr(key, field) for field in key.__struct_fields__}
-    await connection.execute(schema.sdk_keys.insert().values(hash=digest, **columns))
+    adding = insert_into(connection, schema.sdk_keys).values(hash=digest, **columns)
+    await connection.execute(adding.on_conflict_do_nothing(index_elements=[_keys.hash]))
 
 
 async def revoke_key(connection: AsyncConnection, key_id: str, at: datetime) -> None:
@@ -97,9 +99,10 @@ async def tokens(connection: AsyncConnection, *, after: str = "", limit: int | N
 
 
 async def insert_token(connection: AsyncConnection, token: AdminToken, digest: str) -> None:
-    """Add an admin token."""
+    """Add an admin token, unless there is one with this digest."""
     columns = {field: getattr(token, field) for field in token.__struct_fields__}
-    await connection.execute(schema.admin_tokens.insert().values(hash=digest, **columns))
+    adding = insert_into(connection, schema.admin_tokens).values(hash=digest, **columns)
+    await connection.execute(adding.on_conflict_do_nothing(index_elements=[_tokens.hash]))
 
 
 async def delete_token(connection: AsyncConnection, token_id: str) -> None:

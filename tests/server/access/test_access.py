@@ -15,6 +15,7 @@ from fader_server.bus.in_process import InProcessBus
 from fader_server.errors import Unavailable
 from fader_server.storage import Store, keys, schema
 from fader_server.storage.records import SdkKey
+from services.postgres import PostgresDatabases
 
 pytestmark = pytest.mark.anyio
 
@@ -166,6 +167,17 @@ async def test_initial_credentials_are_ensured_once(store: Store) -> None:
     async with store.read() as connection:
         digests = list((await connection.execute(sa.select(schema.sdk_keys.c.hash))).scalars())
     assert [len(digest) for digest in digests] == [64]
+
+
+async def test_servers_that_start_at_once_ensure_the_same_credentials(postgres: PostgresDatabases) -> None:
+    store = await Store.open(postgres.create_database())
+    starts = [
+        ensure_initial_credentials(store, admin_token=TOKEN, sdk_keys=[SDK_KEY], now=BEGIN + timedelta(seconds=number))
+        for number in range(8)
+    ]
+    await asyncio.gather(*starts)
+    assert len(await _listed(store)) == 1
+    await store.close()
 
 
 async def test_without_initial_credentials_there_are_none(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ OTHER_METHOD: Final = "other"
 NO_ROUTE: Final = "none"
 
 _BOUNDS: Final = HTTP_REQUEST_DURATION.buckets
-_BOUND_NAMES: Final = (*(floatToGoString(bound) for bound in _BOUNDS), "+Inf")
+_BOUND_NAMES: Final[tuple[str, ...]] = (*map(floatToGoString, _BOUNDS), "+Inf")
 
 
 class _Times:

@@ -428,15 +428,12 @@ def check_no_way_back(samples: Iterable[Sample]) -> Iterator[Violation]:
                 )
 
 
-def check_arrival(logs: Mapping[str, EnvironmentLog], followers: Iterable[Reached]) -> Iterator[Violation]:
-    """Everybody has reached the newest revision."""
+def check_arrival(followers: Iterable[Reached]) -> Iterator[Violation]:
+    """Everybody has come as far as they should have."""
     for follower in followers:
-        if follower.revision != logs[follower.environment].last:
-            yield Violation(
-                "everybody arrives without help",
-                f"{follower.follower} is at {follower.revision}, and not at {logs[follower.environment].last}",
-                (follower,),
-            )
+        if follower.revision < follower.wanted:
+            what = f"{follower.follower} is at {follower.revision}, and not at {follower.wanted}"
+            yield Violation("everybody arrives without help", what, (follower,))
 
 
 # --- servers ----------------------------------------------------------------------------------------------------

@@ -108,11 +108,12 @@ class Fault(Struct, frozen=True, kw_only=True, tag="fault"):
 
 
 class Reached(Struct, frozen=True, kw_only=True, tag="reached"):
-    """Where somebody who follows an environment stood when the run was over."""
+    """Where somebody who follows an environment stood when it should have arrived at ``wanted``."""
 
     follower: str
     environment: str
     at: float
+    wanted: int
     revision: int
     detail: str = ""
 

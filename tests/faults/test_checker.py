@@ -454,9 +454,9 @@ def test_a_way_back() -> None:
 
 
 def test_arrival() -> None:
-    there = Reached(follower="c", environment="production", at=1.0, revision=5)
-    assert promises(check_arrival(LOGS, [there])) == []
-    assert promises(check_arrival(LOGS, [there, replace(there, revision=4)])) == ["everybody arrives without help"]
+    there = Reached(follower="c", environment="production", at=1.0, wanted=5, revision=5)
+    assert promises(check_arrival([there, replace(there, revision=6)])) == []
+    assert promises(check_arrival([there, replace(there, revision=4)])) == ["everybody arrives without help"]
 
 
 # --- servers ----------------------------------------------------------------------------------------------------

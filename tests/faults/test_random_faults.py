@@ -5,12 +5,13 @@ The schedule of faults depends on nothing but these two. What is found is printe
 history stays on disk.
 """
 
+import contextlib
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -33,7 +34,7 @@ from faults.checker import (
 )
 from faults.history import Event, Fault, Opened, Reached, Record, Recorder, Sample, Write, read_history
 from faults.nemesis import Nemesis, Planned, draw_schedule
-from faults.programs.assignment import Assignment, Ending
+from faults.programs.assignment import Assignment, Waypoint
 from faults.testbed import HEARTBEAT_SECONDS, KINDS, Testbed, paused, running_testbed
 from faults.writers import ENVIRONMENTS, FLAGS, Request, Writer, first_requests
 from processes import PATIENCE
@@ -69,6 +70,7 @@ class Followers:
         self._folder = folder
         self._assignment = assignment
         self._lives = 0
+        self._log = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,38 +81,53 @@ class Followers:
     def start(self) -> None:
         self._lives += 1
         name = f"{self._assignment.name}.{self._lives}"
-        with (self._folder / f"{name}.log").open("wb") as output:
+        self._log = self._folder / f"{name}.log"
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"faults.programs.{self._program}"],
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, cwd=TESTS,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=TESTS,
             )  # fmt: skip
         history = str(self._folder / f"{name}.jsonl")
-        self._tell(msgspec.structs.replace(self._assignment, life=self._lives, history=history))
+        self.tell(msgspec.structs.replace(self._assignment, life=self._lives, history=history))
 
-    def _tell(self, line: Assignment | Ending) -> None:
+    def tell(self, line: Assignment | Waypoint) -> None:
+        """Whom to follow, or where to arrive."""
         assert self.process.stdin is not None
         self.process.stdin.write(msgspec.json.encode(line) + b"\n")
         self.process.stdin.flush()
 
-    def arrive(self, ending: Ending) -> None:
-        """Let them come to the end."""
-        self._tell(ending)
-
     def arrived(self) -> None:
-        """Wait until they have."""
-        status = self.process.wait(ARRIVAL_SECONDS + PATIENCE)
-        assert status == 0, (self._folder / f"{self._assignment.name}.{self._lives}.log").read_text()
+        """Wait until they have arrived, or given up."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), self._log.read_text()
+
+    def end(self) -> None:
+        """Let them go home."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        status = self.process.wait(PATIENCE)
+        said = self._log.read_text()
+        assert status == 0, said
+        assert "Traceback" not in said, said
 
     def kill(self) -> None:
         """``kill -9``."""
         self.process.kill()
         self.process.wait(PATIENCE)
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self._close_pipes()
 
     def close(self) -> None:
-        if self._process is not None and self.process.poll() is None:
-            self.kill()
+        if self._process is not None:
+            if self.process.poll() is None:
+                self.kill()
+            self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
 
 
 class Run:
@@ -141,13 +158,14 @@ class Run:
             followers = self._followers(testbed, stack)
             memory = [node.memory() for node in testbed.nodes]
             self._trouble(testbed, followers, [first, *others])
+            # First without another write, whose announcement would bring everybody up to date.
+            self._arrive(testbed, followers.values())
             for environment in ENVIRONMENTS:
                 self._last_write(first, environment)
+            self._arrive(testbed, followers.values())
+            for one in followers.values():
+                one.end()
             entries, revisions = testbed.log(), testbed.revisions()
-            for one in followers.values():
-                one.arrive(Ending(revisions=revisions, patience=ARRIVAL_SECONDS))
-            for one in followers.values():
-                one.arrived()
             history = read_history(sorted(self.folder.glob("*.jsonl")))
             found = list(check_log(entries, revisions))
             (self.folder / "log.jsonl.txt").write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries))
@@ -159,7 +177,7 @@ class Run:
                 streams = [record for record in history if isinstance(record, Opened | Event)]
                 found += check_streams(logs, streams, writes)
                 found += check_samples(logs, _of(Sample, history), writes)
-                found += check_arrival(logs, _of(Reached, history))
+                found += check_arrival(_of(Reached, history))
             found += check_no_way_back(_of(Sample, history))
             for node, before in zip(testbed.nodes, memory, strict=True):
                 text = node.server.log.read_text(errors="replace")
@@ -234,8 +252,15 @@ class Run:
         if nemesis.failures:
             raise nemesis.failures[0]
 
+    def _arrive(self, testbed: Testbed, followers: Collection[Followers]) -> None:
+        waypoint = Waypoint(revisions=testbed.revisions(), patience=ARRIVAL_SECONDS)
+        for one in followers:
+            one.tell(waypoint)
+        for one in followers:
+            one.arrived()
+
     def _last_write(self, writer: Writer, environment: str) -> None:
-        """What everybody must arrive at."""
+        """Writing works again, too."""
         request = Request(
             method="POST",
             path=f"/projects/default/flags/{FLAGS[0]}/environments/{environment}/rules",

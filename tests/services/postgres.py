@@ -5,6 +5,7 @@ the user ``nobody``.
 """
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -21,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import psutil
 
 from processes import PATIENCE, wait_for
 
@@ -161,8 +163,16 @@ class PostgresServer:
 
     def kill(self) -> None:
         """``kill -9``, of the server and of all its children: it recovers from its log at the next start."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        server = psutil.Process(self.process.pid)
+        # The children lead groups of their own. Frozen, the server starts no more of them while they are looked up.
+        server.suspend()
+        family = [server, *server.children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait(PATIENCE)
+        _, alive = psutil.wait_procs(family[1:], timeout=PATIENCE)
+        assert not alive
 
     def terminate_connections(self) -> int:
         """Cut all connections of all clients; how many there were."""

@@ -1,7 +1,8 @@
-"""What a process of followers is told, as one JSON line on its standard input; a second line tells it to come to an
-end."""
+"""What a process of followers is told, as JSON lines on its standard input: first whom to follow, then, when everything
+works again, where it must arrive. It ends with its input."""
 
 import sys
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
@@ -35,7 +36,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     seed: int
 
 
-class Ending(Struct, frozen=True, kw_only=True):
+class Waypoint(Struct, frozen=True, kw_only=True):
     """Where to arrive, by environment, and how many seconds that may take."""
 
     revisions: dict[str, int]
@@ -47,7 +48,8 @@ def read_assignment() -> Assignment:
     return msgspec.json.decode(sys.stdin.readline(), type=Assignment)
 
 
-def read_ending() -> Ending | None:
-    """Wait for the second line; ``None`` if whoever would write it is gone."""
-    line = sys.stdin.readline()
-    return msgspec.json.decode(line, type=Ending) if line else None
+def waypoints() -> Iterator[Waypoint]:
+    """Wait for all the others. Each is to be answered by a line of our own."""
+    for line in sys.stdin:
+        yield msgspec.json.decode(line, type=Waypoint)
+        print(flush=True)

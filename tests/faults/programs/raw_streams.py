@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from faults.history import Event, Opened, Reached, Recorder
-from faults.programs.assignment import Assignment, Ending, read_assignment, read_ending
+from faults.programs.assignment import Assignment, Waypoint, read_assignment, waypoints
 
 _LONGEST_LINE = 4 * 1024 * 1024
 
@@ -123,26 +123,31 @@ class Follower:
 async def _run(assignment: Assignment) -> None:
     recorder = Recorder(Path(assignment.history))
     followers = [Follower(assignment, number, recorder) for number in range(assignment.followers)]
+    loop = asyncio.get_running_loop()
+
+    def travel() -> None:
+        for waypoint in waypoints():
+            asyncio.run_coroutine_threadsafe(_arrive(followers, waypoint, recorder), loop).result()
+
     async with asyncio.TaskGroup() as all_of_them:
         tasks = [all_of_them.create_task(follower.follow()) for follower in followers]
-        ending = await asyncio.to_thread(read_ending)
-        if ending is not None:
-            await _arrive(followers, ending, recorder)
+        await asyncio.to_thread(travel)
         for task in tasks:
             task.cancel()
 
 
-async def _arrive(followers: list[Follower], ending: Ending, recorder: Recorder) -> None:
+async def _arrive(followers: list[Follower], waypoint: Waypoint, recorder: Recorder) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(ending.patience):
+        async with asyncio.timeout(waypoint.patience):
             for follower in followers:
-                await follower.arrives(ending.revisions[follower.environment])
+                await follower.arrives(waypoint.revisions[follower.environment])
     for follower in followers:
         recorder.record(
             Reached(
                 follower=follower.name,
                 environment=follower.environment,
                 at=time.monotonic(),
+                wanted=waypoint.revisions[follower.environment],
                 revision=follower.revision,
                 detail=follower.trouble,
             )

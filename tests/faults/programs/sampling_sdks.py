@@ -14,7 +14,7 @@ from fader import Client, Context
 from fader.config import Timing
 from faults.contexts import draw_context
 from faults.history import Reached, Recorder, Sample
-from faults.programs.assignment import Assignment, Ending, read_assignment, read_ending
+from faults.programs.assignment import Assignment, Waypoint, read_assignment, waypoints
 
 PAUSE = 0.01
 """Seconds between samples."""
@@ -83,35 +83,37 @@ def main() -> None:
     assignment = read_assignment()
     recorder = Recorder(Path(assignment.history))
     sampled = [Sampled(assignment, number, recorder) for number in range(assignment.followers)]
-    endings: list[Ending | None] = []
-    threading.Thread(target=lambda: endings.append(read_ending()), daemon=True).start()
-    rng = random.Random(assignment.seed)
-    while not endings:
-        rng.choice(sampled).take()
-        time.sleep(PAUSE)
-    [ending] = endings
-    if ending is not None:
-        _arrive(sampled, ending, recorder)
+    enough = threading.Event()
+
+    def ask_for_flags() -> None:
+        rng = random.Random(assignment.seed)
+        while not enough.wait(PAUSE):
+            rng.choice(sampled).take()
+
+    application = threading.Thread(target=ask_for_flags)
+    application.start()
+    for waypoint in waypoints():
+        _arrive(sampled, waypoint, recorder)
+    enough.set()
+    application.join()
     for one in sampled:
         one.client.close()
 
 
-def _arrive(sampled: Sequence[Sampled], ending: Ending, recorder: Recorder) -> None:
-    until = time.monotonic() + ending.patience
-    late = list(sampled)
+def _arrive(sampled: Sequence[Sampled], waypoint: Waypoint, recorder: Recorder) -> None:
+    until = time.monotonic() + waypoint.patience
+    late = sampled
     while late and time.monotonic() < until:
-        for one in late:
-            one.take()
-        late = [one for one in late if (one.client.revision or 0) < ending.revisions[one.environment]]
+        late = [one for one in late if (one.client.revision or 0) < waypoint.revisions[one.environment]]
         time.sleep(PAUSE)
     for one in sampled:
-        one.take()
         status = one.client.status
         recorder.record(
             Reached(
                 follower=one.name,
                 environment=one.environment,
                 at=time.monotonic(),
+                wanted=waypoint.revisions[one.environment],
                 revision=status.revision or 0,
                 detail=f"{status.state} by {status.transport}; {status.last_error}",
             )

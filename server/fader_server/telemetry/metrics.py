@@ -3,7 +3,7 @@ to report. Methods are named after what has happened; none of them ever fails or
 
 import asyncio
 import platform
-from typing import get_args
+from typing import Final, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,7 +14,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from fader_server import __version__
 from fader_server.errors import Rejection
@@ -29,6 +30,8 @@ from fader_server.telemetry.catalogue import (
 )
 from fader_server.telemetry.requests import RequestTimes
 from fader_server.telemetry.sources import SampledCollector, Sources
+
+_OPENMETRICS: Final = frozenset({"0.0.1", "1.0.0"})
 
 # One more series for each counter and histogram, which says when it was created: hardly anybody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -84,10 +87,12 @@ class Metrics:
         Returns:
             The text, and its media type.
         """
-        encode, media_type = choose_encoder(accept)
         self._sampled.sample()
         # Thousands of series take longer to write than streams should wait. Counters may be read from any thread.
-        return await asyncio.to_thread(encode, self._registry), media_type
+        if _takes_openmetrics(accept):
+            text: bytes = await asyncio.to_thread(openmetrics.generate_latest, self._registry)
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return await asyncio.to_thread(generate_latest, self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has its answer, or a stream has opened.
@@ -175,6 +180,18 @@ class Metrics:
     def loop_lagged(self, seconds: float) -> None:
         """A timer of the event loop fired so much later than asked."""
         self._loop_lag.observe(seconds)
+
+
+def _takes_openmetrics(accept: str) -> bool:
+    """Whether an ``Accept`` header names it, in the version that we write or in its draft. (The library's own choice
+    fails for versions that are no numbers.)"""
+    for media_range in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in media_range.split(";"))
+        if media_type == "application/openmetrics-text":
+            given = dict(parameter.partition("=")[::2] for parameter in parameters)
+            if given.get("version", "1.0.0") in _OPENMETRICS and given.get("q", "1").strip("0.") != "":
+                return True
+    return False
 
 
 def _counter(definition: Definition, registry: CollectorRegistry) -> Counter:

@@ -15,8 +15,6 @@ from processes import PATIENCE, ServerProcess, running_server, wait_for
 from raw_stream import RawStream
 from scraping import Scrape, get_metrics, scrape
 
-OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
@@ -74,17 +72,42 @@ def test_names_follow_the_conventions(definition: Definition) -> None:
     assert definition.meaning.endswith((".", "runs."))
 
 
-def test_openmetrics_for_those_who_take_it(server: ServerProcess) -> None:
-    answer = get_metrics(server, Accept=OPENMETRICS)
-    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
+@pytest.mark.parametrize(
+    "accept",
+    [
+        # What Prometheus 2.42 sends, and what 3 does.
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+        "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,*/*;q=0.2",
+        "Application/OpenMetrics-Text",
+    ],
+)
+def test_openmetrics_for_those_who_take_it(server: ServerProcess, accept: str) -> None:
+    answer = get_metrics(server, Accept=accept)
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     text = answer.data.decode()
     assert text.endswith("# EOF\n")
     assert {family.name for family in openmetrics_families(text)} >= {"fader_http_requests", "fader_build_info"}
 
 
-def test_the_text_format_for_everybody_else(server: ServerProcess) -> None:
-    for accept in ({}, {"Accept": "*/*"}, {"Accept": "text/html"}):
-        assert get_metrics(server, **accept).headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "*/*",
+        "text/html",
+        "",
+        ";,;q=,",
+        "application/openmetrics-text;version=2.0.0",
+        "application/openmetrics-text;version=x",
+        "application/openmetrics-text;version==;q",
+        "application/openmetrics-text;q=0.0",
+    ],
+)
+def test_the_text_format_for_everybody_else(server: ServerProcess, accept: str) -> None:
+    answer = get_metrics(server, Accept=accept)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_it_says_what_runs(before: Scrape) -> None:

@@ -1,7 +1,9 @@
 """SQLite: what each connection and each transaction must be told first."""
 
+import asyncio
 from typing import Any, Final
 
+import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -30,11 +32,23 @@ def create_engine(url: URL) -> AsyncEngine:
         url.set(drivername="sqlite+aiosqlite"),
         pool_size=_CONNECTIONS,
         max_overflow=0,
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "async_creator_fn": _connect},
     )
     sa.event.listen(engine.sync_engine, "connect", _prepare)
     sa.event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+async def _connect(*place: Any, **options: Any) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(*place, **options)
+    thread = connection._thread  # noqa: SLF001 (as the library that calls this does by itself)
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        # The thread tells the event loop of its end, and prints a traceback if that is closed by then.
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 def for_writing(engine: AsyncEngine) -> AsyncEngine:

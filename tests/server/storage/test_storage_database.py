@@ -1,4 +1,4 @@
-"""The database itself: migrations, durability, faults."""
+"""The database itself: durability, faults."""
 
 import asyncio
 import sqlite3
@@ -6,41 +6,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 
 from fader_server.errors import Unavailable
-from fader_server.storage import Store, schema, schema_version
+from fader_server.storage import Store, schema
 from fader_server.storage.engine import create_engine
-from fader_server.storage.migrate import migrate
 
 pytestmark = pytest.mark.anyio
-
-
-def _differences(connection: sa.Connection) -> list[object]:
-    names = {"compare_type": True, "include_name": lambda name, _kind, _parents: name != schema_version.TABLE}
-    context = MigrationContext.configure(connection, opts=names)
-    return list(compare_metadata(context, schema.metadata))
-
-
-async def test_migrations_make_the_tables_that_queries_expect(database_url: str) -> None:
-    await migrate(database_url)
-    engine = create_engine(database_url)
-    async with engine.connect() as connection:
-        assert await connection.run_sync(_differences) == []
-    await engine.dispose()
-
-
-async def test_migrating_again_or_twice_at_once_changes_nothing(database_url: str) -> None:
-    await asyncio.gather(migrate(database_url), migrate(database_url))
-    store = await Store.open(database_url)
-    first = await store.environments()
-    await store.close()
-    await migrate(database_url)
-    store = await Store.open(database_url, migrate=False)
-    assert await store.environments() == first
-    await store.ping()
-    await store.close()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import socket
-from typing import Any
+from typing import Any, Self
 
 from processes import PATIENCE, ServerProcess
 
@@ -59,6 +59,11 @@ class RawConnection:
             answer.body = self._exactly(int(answer.headers.get("content-length", 0)))
         return answer
 
+    def peek(self) -> bytes:
+        """All that has come, as soon as more has; it remains to be read."""
+        self._receive()
+        return self._unread
+
     def is_closed(self) -> bool:
         """Whether the server has closed it, with nothing more to read; waits for that, or for more to come."""
         with contextlib.suppress(ConnectionResetError):
@@ -68,7 +73,7 @@ class RawConnection:
     def close(self) -> None:
         self.socket.close()
 
-    def __enter__(self) -> "RawConnection":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,6 +17,9 @@ class RawStream:
         headers: Besides the key's.
         path: What to ask for.
         key: The SDK key.
+        receive_buffer: Bytes that the kernel may hold for it, about.
+        reads_at_most: Bytes to take at once.
+        pause: Seconds to wait each time: a slow reader.
     """
 
     def __init__(
@@ -25,18 +28,30 @@ class RawStream:
         headers: dict[str, str] | None = None,
         path: str = "/sdk/v1/stream",
         key: str | None = None,
+        receive_buffer: int | None = None,
+        reads_at_most: int = 65_536,
+        pause: float = 0.0,
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
-        sent = {"Host": "fader", "Authorization": f"Bearer {key or server.sdk_key()}", **(headers or {})}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        self._reads_at_most, self._pause = reads_at_most, pause
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._bytes = b""
         self._body = b""
         self._parser = EventParser()
         self._events: list[tuple[str, Any]] = []
         self.comments = 0
         self.is_over = False
-        head = self._until(b"\r\n\r\n").decode()
+        sent = {"Host": "fader", "Authorization": f"Bearer {key or server.sdk_key()}", **(headers or {})}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        try:
+            self.socket.connect(("127.0.0.1", server.port))
+            self.socket.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+            head = self._until(b"\r\n\r\n").decode()
+        except BaseException:
+            self.socket.close()
+            raise
         status, *fields = head.split("\r\n")
         self.status = int(status.split()[1])
         self.headers = {
@@ -44,7 +59,9 @@ class RawStream:
         }
 
     def _receive(self) -> None:
-        part = self.socket.recv(65_536)
+        if self._pause:
+            time.sleep(self._pause)
+        part = self.socket.recv(self._reads_at_most)
         if not part:
             raise EOFError
         self._bytes += part

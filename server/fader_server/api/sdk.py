@@ -39,7 +39,7 @@ _STREAM_HEADERS: Final = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
-_SNAPSHOT_HEADERS: Final = (
+SNAPSHOT_HEADERS: Final = (
     (b"cache-control", b"private, no-cache"),
     (b"vary", b"Authorization, Accept-Encoding"),
 )
@@ -70,8 +70,8 @@ async def snapshot(scope: Scope, receive: Receive, send: Send) -> None:
     del receive
     services, asked, feed, _ = await _admit(scope)
     encoded = await feed.encoded()
-    headers = [(b"etag", encoded.etag), *_SNAPSHOT_HEADERS, *_staleness(services)]
-    if _holds(asked.get(b"if-none-match", b""), encoded.etag):
+    headers = [(b"etag", encoded.etag), *SNAPSHOT_HEADERS, *_staleness(services)]
+    if holds(asked.get(b"if-none-match", b""), encoded.etag):
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
@@ -164,7 +164,10 @@ async def _admit(scope: Scope) -> tuple[SdkServices, dict[bytes, bytes], Feed, S
         raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})
     # Read by hand: the framework's view of a request takes longer to build than the whole answer.
     services: SdkServices = scope["litestar_app"].state.sdk
-    asked = dict(scope["headers"])
+    asked: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        # Several lines of a name are one list (RFC 9110, section 5.3); of what is no list, nothing that makes sense.
+        asked[name] = b"%s,%s" % (asked[name], value) if name in asked else value
     authorization = asked.get(b"authorization")
     principal = await services.access.sdk_principal(None if authorization is None else authorization.decode("latin-1"))
     return services, asked, await services.distributor.feed(principal.project, principal.environment), principal
@@ -185,7 +188,7 @@ def _method(scope: Scope) -> str:
     return method
 
 
-def _holds(if_none_match: bytes, etag: bytes) -> bool:
+def holds(if_none_match: bytes, etag: bytes) -> bool:
     """Whether the client has this version already. Compared weakly: proxies that compress make tags weak."""
     if not if_none_match:
         return False

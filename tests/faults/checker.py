@@ -18,7 +18,7 @@ from msgspec import Struct
 from fader import Context
 from fader.model import TARGETING_KEY, Change, Flag, Segment, Snapshot
 from fader.snapshot import FlagSet
-from faults.history import Event, LogEntry, Opened, Reached, Sample, Write
+from faults.history import Event, LogEntry, Opened, Reached, Record, Sample, Write, records_of
 from oracle import Oracle
 
 
@@ -139,6 +139,35 @@ def by_environment(entries: Iterable[LogEntry]) -> dict[str, EnvironmentLog]:
         environment: EnvironmentLog(environment, sorted(part, key=lambda entry: entry.revision))
         for environment, part in parts.items()
     }
+
+
+def check_history(
+    entries: Sequence[LogEntry], revisions: Mapping[str, int], history: Iterable[Record]
+) -> list[Violation]:
+    """Everything that a history can be held against.
+
+    Args:
+        entries: The log.
+        revisions: What each environment says that it is at.
+        history: What everybody saw; the records of each of them in their order.
+    """
+    history = list(history)
+    writes, samples = records_of(Write, history), records_of(Sample, history)
+    found = [
+        *check_log(entries, revisions),
+        *check_writes(entries, writes),
+        *check_real_time(writes),
+        *check_no_way_back(samples),
+    ]
+    if found:
+        return found  # what was seen cannot be compared with a log that is wrong itself
+    logs = by_environment(entries)
+    streams = [record for record in history if isinstance(record, Opened | Event)]
+    return [
+        *check_streams(logs, streams, writes),
+        *check_samples(logs, samples, writes),
+        *check_arrival(records_of(Reached, history)),
+    ]
 
 
 # --- the log ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ own, whole lines at a time, so that killing it loses nothing of what it had seen
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -119,6 +119,7 @@ class Reached(Struct, frozen=True, kw_only=True, tag="reached"):
 
 
 Record: TypeAlias = Write | Sample | Opened | Event | Fault | Reached
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 class LogEntry(Struct, frozen=True, kw_only=True):
@@ -159,3 +160,8 @@ def read_history(paths: Iterable[Path]) -> list[Record]:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
         found += [_decoder.decode(line) for line in whole.splitlines()]
     return found
+
+
+def records_of(kind: type[RecordT], history: Iterable[Record]) -> list[RecordT]:
+    """Those of one kind, in their order."""
+    return [record for record in history if isinstance(record, kind)]

@@ -5,41 +5,25 @@ The schedule of faults depends on nothing but these two. What is found is printe
 history stays on disk.
 """
 
-import contextlib
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import pytest
 
-from faults.checker import (
-    Violation,
-    by_environment,
-    check_arrival,
-    check_log,
-    check_memory,
-    check_no_way_back,
-    check_real_time,
-    check_samples,
-    check_server_log,
-    check_streams,
-    check_writes,
-)
-from faults.history import Event, Fault, Opened, Reached, Record, Recorder, Sample, Write, read_history
+from faults.checker import Violation, check_history, check_memory, check_server_log
+from faults.followers import Followers
+from faults.history import Event, Fault, Opened, Record, Recorder, Sample, Write, read_history, records_of
 from faults.nemesis import Nemesis, Planned, draw_schedule
 from faults.programs.assignment import Assignment, Waypoint
 from faults.testbed import HEARTBEAT_SECONDS, KINDS, Testbed, paused, running_testbed
 from faults.writers import ENVIRONMENTS, FLAGS, Request, Writer, first_requests
 from processes import PATIENCE
-
-T = TypeVar("T", bound=Record)
 
 WRITERS: Final = 6
 PAUSE_OF_WRITERS: Final = 0.2
@@ -49,85 +33,10 @@ STREAMS: Final = 30
 FAULTS_PER_SECOND: Final = 1.6
 ARRIVAL_SECONDS: Final = 30.0
 ALLOWED_MEMORY: Final = 300_000_000
-TESTS: Final = Path(__file__).parents[1]
 KINDS_OF_FOLLOWERS: Final[dict[str, tuple[str, ...]]] = {
     **{f"application {number}": ("kill", "pause") for number in range(APPLICATIONS)},
     "raw streams": ("pause",),
 }
-
-
-class Followers:
-    """A process that follows. It may be killed and started again, as often as one likes.
-
-    Args:
-        program: Which one.
-        folder: Where it records what it sees.
-        assignment: Whom to follow; the file to record in is added for each of its lives.
-    """
-
-    def __init__(self, program: str, folder: Path, assignment: Assignment) -> None:
-        self._program = program
-        self._folder = folder
-        self._assignment = assignment
-        self._lives = 0
-        self._log = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def process(self) -> "subprocess.Popen[bytes]":
-        assert self._process is not None
-        return self._process
-
-    def start(self) -> None:
-        self._lives += 1
-        name = f"{self._assignment.name}.{self._lives}"
-        self._log = self._folder / f"{name}.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"faults.programs.{self._program}"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=TESTS,
-            )  # fmt: skip
-        history = str(self._folder / f"{name}.jsonl")
-        self.tell(msgspec.structs.replace(self._assignment, life=self._lives, history=history))
-
-    def tell(self, line: Assignment | Waypoint) -> None:
-        """Whom to follow, or where to arrive."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(msgspec.json.encode(line) + b"\n")
-        self.process.stdin.flush()
-
-    def arrived(self) -> None:
-        """Wait until they have arrived, or given up."""
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline(), self._log.read_text()
-
-    def end(self) -> None:
-        """Let them go home."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        status = self.process.wait(PATIENCE)
-        said = self._log.read_text()
-        assert status == 0, said
-        assert "Traceback" not in said, said
-
-    def kill(self) -> None:
-        """``kill -9``."""
-        self.process.kill()
-        self.process.wait(PATIENCE)
-        self._close_pipes()
-
-    def close(self) -> None:
-        if self._process is not None:
-            if self.process.poll() is None:
-                self.kill()
-            self._close_pipes()
-
-    def _close_pipes(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.stdout.close()
 
 
 class Run:
@@ -167,18 +76,8 @@ class Run:
                 one.end()
             entries, revisions = testbed.log(), testbed.revisions()
             history = read_history(sorted(self.folder.glob("*.jsonl")))
-            found = list(check_log(entries, revisions))
             (self.folder / "log.jsonl.txt").write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries))
-            writes = _of(Write, history)
-            found += check_writes(entries, writes)
-            found += check_real_time(writes)
-            if not found:
-                logs = by_environment(entries)
-                streams = [record for record in history if isinstance(record, Opened | Event)]
-                found += check_streams(logs, streams, writes)
-                found += check_samples(logs, _of(Sample, history), writes)
-                found += check_arrival(_of(Reached, history))
-            found += check_no_way_back(_of(Sample, history))
+            found = check_history(entries, revisions, history)
             for node, before in zip(testbed.nodes, memory, strict=True):
                 text = node.server.log.read_text(errors="replace")
                 found += check_server_log(f"node {node.number}", text, testbed.secrets)
@@ -269,26 +168,22 @@ class Run:
         assert writer.send(request, patience=PATIENCE).outcome == "done"
 
     def _report(self, history: Sequence[Record]) -> None:
-        writes = _of(Write, history)
+        writes = records_of(Write, history)
         outcomes = {
             outcome: sum(write.outcome == outcome for write in writes)
             for outcome in ("done", "refused", "unchanged", "unknown")
         }
         streams = sum(isinstance(record, Opened) for record in history)
         events = sum(isinstance(record, Event) for record in history)
-        samples = _of(Sample, history)
+        samples = records_of(Sample, history)
         print(
-            f"\n{len(_of(Fault, history))} faults; writes: {outcomes}, "
+            f"\n{len(records_of(Fault, history))} faults; writes: {outcomes}, "
             f"{sum(write.tries > 1 for write in writes)} of them tried again; "
             f"{streams} raw streams with {events} events; {len(samples)} answers of SDKs"
         )
         assert outcomes["done"] > len(self.schedule), "hardly anything could be written, so this proves nothing"
         assert samples
         assert events
-
-
-def _of(kind: type[T], history: Sequence[Record]) -> list[T]:
-    return [record for record in history if isinstance(record, kind)]
 
 
 @contextmanager

@@ -42,10 +42,27 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class Node:
-    """A server and the networks around it."""
+    """A server and the networks around it.
+
+    Args:
+        number: Which one of all.
+        folder: Its own.
+        postgres: Its database server.
+        redis: What it shares with the others.
+        database: The database's name.
+        stack: Ends it all.
+        environment: Further variables for it.
+    """
 
     def __init__(
-        self, number: int, folder: Path, postgres: PostgresServer, redis: RedisServer, database: str, stack: ExitStack
+        self,
+        number: int,
+        folder: Path,
+        postgres: PostgresServer,
+        redis: RedisServer,
+        database: str,
+        stack: ExitStack,
+        **environment: str,
     ) -> None:
         self.to_postgres = TcpProxy(postgres.port)
         stack.callback(self.to_postgres.close)
@@ -59,7 +76,8 @@ class Node:
                 "REDIS_URL": redis.url_by(self.to_redis.port),
                 "FADER_HEARTBEAT_SECONDS": f"{HEARTBEAT_SECONDS:g}",
                 "FADER_SHUTDOWN_SECONDS": "3",
-            },
+            }
+            | environment,
         )
         stack.callback(self.server.close)
         self.number = number
@@ -172,14 +190,29 @@ class Testbed:
 
     def log(self) -> list[LogEntry]:
         """The log of changes, from the database itself."""
-        columns = ("id", "environment", "epoch", "revision", "kind", "key", "action", "reason", "before", "after")
-        rows = self.postgres.execute(f"SELECT {', '.join(columns)} FROM changes ORDER BY id", self._database)
-        return [LogEntry(**dict(zip(columns, row, strict=True))) for row in rows]
+        return read_log(self.postgres, self._database)
 
     def revisions(self) -> dict[str, int]:
         """What each environment says that it is at."""
-        rows = self.postgres.execute("SELECT key, revision FROM environments", self._database)
-        return {str(key): int(revision) for key, revision in rows}
+        return read_revisions(self.postgres, self._database)
+
+
+def read_log(postgres: PostgresServer, database: str) -> list[LogEntry]:
+    """The log of changes, from the database itself.
+
+    Args:
+        postgres: The server.
+        database: The database's URL.
+    """
+    columns = ("id", "environment", "epoch", "revision", "kind", "key", "action", "reason", "before", "after")
+    rows = postgres.execute(f"SELECT {', '.join(columns)} FROM changes ORDER BY id", database)
+    return [LogEntry(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+def read_revisions(postgres: PostgresServer, database: str) -> dict[str, int]:
+    """What each environment says that it is at, as ``read_log``."""
+    rows = postgres.execute("SELECT key, revision FROM environments", database)
+    return {str(key): int(revision) for key, revision in rows}
 
 
 def _break_network(proxy: TcpProxy, planned: Planned) -> Callable[[], None]:

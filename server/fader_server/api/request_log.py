@@ -1,5 +1,6 @@
 """Around every request: an id to find it by in the log, one line when it is done, and its place in the metrics."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -9,6 +10,7 @@ from typing import Any, Final, cast
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from fader_server.api.cut_short import cut_short
 from fader_server.logs import logger
 from fader_server.telemetry import Metrics
 from fader_server.telemetry.catalogue import Door
@@ -44,7 +46,7 @@ class RequestLog:
         if str(scope["type"]) != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
         status = 0
@@ -65,6 +67,8 @@ class RequestLog:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            await cut_short(scope, send_with_id, is_begun=status != 0)
         finally:
             _write("request", scope, status, request_id, began)
             if not is_counted:
@@ -80,7 +84,8 @@ class RequestLog:
             self._metrics.credential_rejected(_door(route), rejection)
 
 
-def _request_id(scope: Scope) -> str:
+def request_id_of(scope: Scope) -> str:
+    """The id that came with a request, or a new one."""
     for name, value in scope["headers"]:
         if name == _HEADER and _ID.fullmatch(value):
             return value.decode()

@@ -1,7 +1,8 @@
 """How many requests one key or token may make; around the application, so that a request beyond costs next to nothing.
 
 Who is known is told by the answers: a credential that was let in once has an allowance of its own. All that were not
-share one, so that nobody who guesses keys, or floods the server with made-up ones, keeps the database busy with them.
+share that of one token, so that nobody who guesses keys, or floods the server with made-up ones, keeps the database
+busy with them.
 """
 
 import math
@@ -23,9 +24,6 @@ _WINDOW: Final = 10
 
 _LONGEST: Final = 60.0
 """Seconds that nobody is sent away for longer than."""
-
-_STRANGERS: Final = 200.0
-"""Requests a second of all those together who were not let in yet."""
 
 _REMEMBERED: Final = 10_000
 """Credentials with an allowance of their own."""
@@ -71,7 +69,7 @@ class RequestLimits:
         self._refused = refused
         self._clock = clock
         self._known: dict[tuple[bool, int], Turnstile] = {}
-        self._strangers = Turnstile(_STRANGERS, _STRANGERS * _WINDOW, _LONGEST, clock())
+        self._strangers = self._allowance(rates.admin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
@@ -93,7 +91,7 @@ class RequestLimits:
             if not wait:
                 await self._app(scope, receive, self._introducing(credential, send))
                 return
-            limit, rate = "strangers", _STRANGERS
+            limit, rate = "strangers", self._rates.admin
         else:
             wait = 0.0 if path == _STREAM else known.enter(1.0, self._clock())
             if not wait:
@@ -104,6 +102,11 @@ class RequestLimits:
         retry_after = math.ceil(wait)
         beyond = TooManyRequests("There were too many requests with this key or token.", retry_after=retry_after)
         await send_problem(scope, send, beyond, _fields(limit, rate, retry_after))
+
+    def admits_sdk(self, authorization: bytes) -> bool:
+        """Whether this key is known here, and may make one more request; if so, that is counted."""
+        known = self._known.get((True, hash(authorization)))
+        return known is not None and known.level(now := self._clock()) >= 1.0 and not known.enter(1.0, now)
 
     def _rate(self, credential: tuple[bool, int]) -> float:
         return self._rates.sdk if credential[0] else self._rates.admin
@@ -121,8 +124,10 @@ class RequestLimits:
             return
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
-        rate = self._rate(credential)
-        self._known[credential] = Turnstile(rate, rate * _WINDOW, _LONGEST, self._clock())
+        self._known[credential] = self._allowance(self._rate(credential))
+
+    def _allowance(self, rate: float) -> Turnstile:
+        return Turnstile(rate, rate * _WINDOW, _LONGEST, self._clock())
 
 
 def _authorization(scope: Scope) -> bytes:

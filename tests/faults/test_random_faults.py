@@ -8,6 +8,8 @@ history stays on disk.
 import random
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,6 +29,8 @@ from processes import PATIENCE
 
 WRITERS: Final = 6
 PAUSE_OF_WRITERS: Final = 0.2
+SHARE_OF_WRITING: Final = 0.85
+"""Of the time of trouble, in which flags are changed."""
 APPLICATIONS: Final = 4
 SDKS_IN_EACH: Final = 5
 STREAMS: Final = 30
@@ -51,6 +55,7 @@ class Run:
     def __init__(self, folder: Path, seed: int, seconds: float) -> None:
         self.folder = folder
         self.seed = seed
+        self._seconds = seconds
         self.schedule: list[Planned] = draw_schedule(
             random.Random(seed), KINDS | KINDS_OF_FOLLOWERS, seconds=seconds, faults_per_second=FAULTS_PER_SECOND
         )
@@ -68,7 +73,7 @@ class Run:
             memory = [node.memory() for node in testbed.nodes]
             self._trouble(testbed, followers, [first, *others])
             # First without another write, whose announcement would bring everybody up to date.
-            self._arrive(testbed, followers.values())
+            seconds = self._arrive(testbed, followers.values())
             for environment in ENVIRONMENTS:
                 self._last_write(first, environment)
             self._arrive(testbed, followers.values())
@@ -82,7 +87,7 @@ class Run:
                 text = node.server.log.read_text(errors="replace")
                 found += check_server_log(f"node {node.number}", text, testbed.secrets)
                 found += check_memory(f"node {node.number}", before, node.memory(), ALLOWED_MEMORY)
-            self._report(history)
+            self._report(history, seconds)
         return found
 
     def _writers(self, testbed: Testbed) -> list[Writer]:
@@ -137,12 +142,18 @@ class Run:
             followers[planned.target].kill()
             return followers[planned.target].start
 
+        def send_home() -> None:
+            for writer in writers:
+                writer.stop()
+
         nemesis = Nemesis(self.schedule, break_, self._recorder)
+        # Before the trouble is over: what nobody heard of must be found without the announcement of a later write.
+        evening = threading.Timer(SHARE_OF_WRITING * self._seconds, send_home)
         for writer in writers:
             writer.start()
+        evening.start()
         nemesis.run()
-        for writer in writers:
-            writer.stop()
+        evening.join()
         for writer in writers:
             writer.join(PATIENCE)
             assert not writer.is_alive()
@@ -151,12 +162,15 @@ class Run:
         if nemesis.failures:
             raise nemesis.failures[0]
 
-    def _arrive(self, testbed: Testbed, followers: Collection[Followers]) -> None:
+    def _arrive(self, testbed: Testbed, followers: Collection[Followers]) -> float:
+        """Wait until everybody has what there is now; how many seconds that took."""
+        began = time.monotonic()
         waypoint = Waypoint(revisions=testbed.revisions(), patience=ARRIVAL_SECONDS)
         for one in followers:
             one.tell(waypoint)
         for one in followers:
             one.arrived()
+        return time.monotonic() - began
 
     def _last_write(self, writer: Writer, environment: str) -> None:
         """Writing works again, too."""
@@ -167,7 +181,7 @@ class Run:
         )
         assert writer.send(request, patience=PATIENCE).outcome == "done"
 
-    def _report(self, history: Sequence[Record]) -> None:
+    def _report(self, history: Sequence[Record], seconds: float) -> None:
         writes = records_of(Write, history)
         outcomes = {
             outcome: sum(write.outcome == outcome for write in writes)
@@ -179,7 +193,8 @@ class Run:
         print(
             f"\n{len(records_of(Fault, history))} faults; writes: {outcomes}, "
             f"{sum(write.tries > 1 for write in writes)} of them tried again; "
-            f"{streams} raw streams with {events} events; {len(samples)} answers of SDKs"
+            f"{streams} raw streams with {events} events; {len(samples)} answers of SDKs; "
+            f"everybody had arrived {seconds:.1f} s after the last fault"
         )
         assert outcomes["done"] > len(self.schedule), "hardly anything could be written, so this proves nothing"
         assert samples

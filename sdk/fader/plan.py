@@ -114,7 +114,8 @@ class Plan:
                     self._poll_until = now + self._timing.stream_again
             case _:
                 pass
-        return max(self._backoff.next(), outcome.wait or 0.0)
+        # Spread, for a balancer tells all of its clients the same; a server of ours counts on it.
+        return max(self._backoff.next(), spread(outcome.wait or 0.0, self._rng))
 
     def _after_a_good_poll(self, now: float) -> float:
         self._good_polls += 1

@@ -39,12 +39,12 @@ Breaking: TypeAlias = Callable[[Planned], Callable[[], None]]
 _LONGEST: Final[dict[str, float]] = {
     "cut": 0.0,
     "terminate the connections of": 0.0,
-    "refuse": 3.0,
-    "swallow": 4.0,
+    "refuse": 2.0,
+    "swallow": 3.5,
     "delay": 4.0,
-    "pause": 5.0,
-    "kill": 2.0,
-    "stop": 2.0,
+    "pause": 4.5,
+    "kill": 1.5,
+    "stop": 1.5,
 }
 """Seconds, by kind."""
 

@@ -28,13 +28,13 @@ from faults.writers import ENVIRONMENTS, FLAGS, Request, Writer, first_requests
 from processes import PATIENCE
 
 WRITERS: Final = 6
-PAUSE_OF_WRITERS: Final = 0.2
+PAUSE_OF_WRITERS: Final = 0.15
 SHARE_OF_WRITING: Final = 0.85
 """Of the time of trouble, in which flags are changed."""
 APPLICATIONS: Final = 4
 SDKS_IN_EACH: Final = 5
 STREAMS: Final = 30
-FAULTS_PER_SECOND: Final = 1.6
+FAULTS_PER_SECOND: Final = 1.4
 ARRIVAL_SECONDS: Final = 30.0
 ALLOWED_MEMORY: Final = 300_000_000
 KINDS_OF_FOLLOWERS: Final[dict[str, tuple[str, ...]]] = {

@@ -27,7 +27,8 @@ _NO_STREAMS: Final = frozenset({406, 415, 501})
 _GLANCE: Final = 0.002
 _LONGEST_NAP: Final = 60.0
 _SETTLED_AFTER: Final = 0.25
-"""A resumed stream says nothing if nothing has changed. After this many seconds of that, nothing has."""
+"""A resumed stream says nothing if nothing has changed. After this many seconds of that, nothing has. (Servers say by
+``Fader-Version`` what their first event brings a client to; this is for what strips headers on the way.)"""
 
 
 class Follower(Protocol):
@@ -208,7 +209,10 @@ class Synchronizer:
                 return self._refused(stream.status, stream.headers.get("Retry-After"), Result.FAILED)
             if not stream.headers.get("Content-Type", "").startswith("text/event-stream"):
                 return Outcome(Result.BLOCKED, "what answers is not an event stream")
-            reader = StreamReader(stream, self._timing, self._follower.receive, self._came_alive, self._up_to_date)
+            announced = stream.headers.get("Fader-Version")
+            reader = StreamReader(
+                stream, self._timing, self._follower.receive, lambda: self._came_alive(announced), self._up_to_date
+            )
             outcome = reader.run()
             self._ask_afresh = reader.ask_afresh
             return outcome
@@ -242,9 +246,12 @@ class Synchronizer:
             return Outcome(Result.UNFIT, f"it has no streams, says status {status}", wanted)
         return Outcome(otherwise, f"it answers with status {status}", wanted)
 
-    def _came_alive(self) -> None:
+    def _came_alive(self, announced: str | None) -> None:
         self._plan.got_through()
-        self._alive_since = time.monotonic()
+        if announced is None:
+            self._alive_since = time.monotonic()
+        elif announced == self._follower.version:
+            self._up_to_date()
 
     def _up_to_date(self) -> None:
         self._alive_since = None

@@ -4,11 +4,13 @@ import contextlib
 import gzip
 import json
 import queue
+import threading
 import time
 from collections.abc import Callable, Mapping
 
 from sdk_contract.documents import HEARTBEAT, Document, tag
 from sdk_contract.exchange import Answer, Exchange, Inbox, Kind
+from sdk_contract.waiting import PATIENCE
 
 REASONS = {
     200: "OK",
@@ -93,6 +95,20 @@ def stream(*steps: Step, heartbeat: float | None = None, then_live: bool = False
                 exchange.send(b"0\r\n\r\n")
             else:
                 _go_on(exchange, live[1])
+
+    return answer
+
+
+def announcing(version: str, go_on: threading.Event, event: bytes = b"") -> Answer:
+    """A stream that says what its first event will bring, shows that it lives, and brings it when it is told to."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.send(head(200, {**STREAM_HEADERS, "Fader-Heartbeat": "60", "Fader-Version": version}))
+        exchange.send(chunk(b": hello\n\n"))
+        go_on.wait(PATIENCE)
+        if event:
+            exchange.send(chunk(event))
+            exchange.hold(PATIENCE)
 
     return answer
 

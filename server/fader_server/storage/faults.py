@@ -1,6 +1,8 @@
 """What databases raise, told apart: what may pass, what will not, and what was the sender's fault."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import asyncpg
@@ -21,6 +23,7 @@ _PASSING_STATES: Final = frozenset(
         "25006",  # read-only transaction: a standby that is not promoted yet
         "25P03",  # idle in transaction for too long
         "3D000",  # there is no such database (any more, or yet)
+        "55000",  # it takes no connections at the moment
         "55006",  # object in use
         "55P03",  # lock not available
     }
@@ -35,6 +38,11 @@ _UNREACHABLE_STATES: Final = frozenset(
     }
 )
 _UNSTORABLE_STATES: Final = frozenset({"22021", "22P05"})
+
+
+class NoConnectionError(ConnectionError):
+    """No connection could be made."""
+
 
 PASSING: Final = (
     sa.exc.OperationalError,
@@ -52,11 +60,31 @@ RAISED: Final = (sa.exc.SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, *
 """All that transactions may raise by themselves."""
 
 
+@contextmanager
+def connecting() -> Iterator[None]:
+    """Around the making of a connection.
+
+    Raises:
+        NoConnectionError: if none could be made, be it that nobody listens, or that nobody answers.
+    """
+    try:
+        yield
+    except (OSError, TimeoutError) as fault:
+        raise NoConnectionError from fault
+
+
+def _chain(fault: BaseException) -> Iterator[BaseException]:
+    """From the library's wrappings down to the driver's own exception."""
+    link: BaseException | None = fault
+    while link is not None:
+        yield link
+        # A timeout comes from a cancellation, which says less than the timeout does.
+        link = link.__cause__ if isinstance(link.__cause__, Exception) else None
+
+
 def _cause(fault: BaseException) -> BaseException:
-    """The driver's own exception, below the library's wrappings."""
-    while fault.__cause__ is not None:
-        fault = fault.__cause__
-    return fault
+    *_, last = _chain(fault)
+    return last
 
 
 def _state(fault: BaseException) -> str:
@@ -79,7 +107,10 @@ def is_unreachable(fault: BaseException) -> bool:
     state = _state(fault)
     if state:
         return state in _UNREACHABLE_STATES
-    return not isinstance(fault, sa.exc.TimeoutError) and isinstance(_cause(fault), OSError | TimeoutError)
+    links = list(_chain(fault))
+    if any(isinstance(link, NoConnectionError) for link in links):
+        return True
+    return not isinstance(fault, sa.exc.TimeoutError) and isinstance(links[-1], TimeoutError)
 
 
 def is_misconfigured(fault: BaseException) -> bool:

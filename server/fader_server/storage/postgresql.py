@@ -11,6 +11,8 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from fader_server.storage.faults import connecting
+
 CONNECTIONS: Final = 10
 """At most so many at once, unless the settings say otherwise."""
 
@@ -40,18 +42,19 @@ def create_engine(url: str, connections: int, answer_seconds: float | None) -> A
             raise ValueError("has a port that is not a number") from None
 
     async def connect() -> Any:
-        return await asyncpg.connect(
-            url,
-            timeout=CONNECT_SECONDS,
-            command_timeout=answer_seconds,
-            server_settings={
-                "application_name": "fader",
-                "lock_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",
-                # A node that dies in the middle must not hold its locks for longer than anybody waits for them.
-                "idle_in_transaction_session_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",
-                "tcp_user_timeout": f"{ANSWER_SECONDS:g}s",
-            },
-        )
+        with connecting():
+            return await asyncpg.connect(
+                url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=answer_seconds,
+                server_settings={
+                    "application_name": "fader",
+                    "lock_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",
+                    # A node that dies in the middle must not hold its locks for longer than anybody waits for them.
+                    "idle_in_transaction_session_timeout": f"{_WAIT_FOR_LOCK_SECONDS:g}s",
+                    "tcp_user_timeout": f"{ANSWER_SECONDS:g}s",
+                },
+            )
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -62,6 +65,7 @@ def create_engine(url: str, connections: int, answer_seconds: float | None) -> A
         hide_parameters=True,
     )
     sa.event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    sa.event.listen(engine.sync_engine, "invalidate", _terminate)
     return engine
 
 
@@ -70,6 +74,11 @@ def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
     replace it before it is used."""
     if connection.driver_connection.is_closed():
         raise sa.exc.DisconnectionError
+
+
+def _terminate(connection: Any, _record: Any, _fault: BaseException | None) -> None:
+    """A connection that is thrown away because it is broken gets no farewell, for which the library would wait."""
+    connection.driver_connection.terminate()
 
 
 def for_reading(engine: AsyncEngine) -> AsyncEngine:

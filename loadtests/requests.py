@@ -1,7 +1,7 @@
 """A load generator that costs less than any server: the same request again and again, on a few connections.
 
 Started as a program of its own, it prints how many answers a second it got. It reads the first answer with care, and
-then only counts bytes: all answers must be of one size, so it sees at once if one is not.
+of the others only status and size, which must be the same.
 """
 
 import asyncio
@@ -64,6 +64,8 @@ class _Asking(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.size:
+            if self._missing == self.size and not data.startswith(self._status):
+                raise SystemExit(f"an answer that was not asked for: {data[:200]!r}")
             self._missing -= len(data)
             if self._missing < 0:
                 raise SystemExit("an answer has another size than the first one")

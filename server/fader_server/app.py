@@ -21,6 +21,7 @@ from fader_server.api.problems import exception_handlers
 from fader_server.api.request_limits import RequestLimits, RequestRates
 from fader_server.api.request_log import RequestLog
 from fader_server.api.request_spans import RequestSpans
+from fader_server.api.snapshot_shortcut import SnapshotShortcut
 from fader_server.bus import Bus
 from fader_server.bus.in_process import InProcessBus
 from fader_server.distribution import Distributor
@@ -75,8 +76,11 @@ def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
     the metrics, and a span where traces are wanted."""
     telemetry: Telemetry = app.state.telemetry
     rates = RequestRates(sdk=settings.sdk_requests_per_second, admin=settings.admin_requests_per_second)
-    logged = RequestLog(RequestLimits(app, rates, telemetry.metrics.admission_refused), telemetry.metrics)
-    return logged if telemetry.requests is None else RequestSpans(logged, telemetry.requests)
+    limited = RequestLimits(app, rates, telemetry.metrics.admission_refused)
+    logged = RequestLog(limited, telemetry.metrics)
+    if telemetry.requests is not None:
+        return RequestSpans(logged, telemetry.requests)
+    return SnapshotShortcut(logged, app, limited)
 
 
 def _sources(distributor: Distributor, store: Store, bus: Bus) -> Sources:

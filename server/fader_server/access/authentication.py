@@ -44,9 +44,10 @@ class _Known(Generic[_CredentialT]):
         Raises:
             Unavailable: if nobody can say at the moment; never ``None``, which would sign people out.
         """
+        recent = self.recent(secret_digest, now)
+        if recent is not None:
+            return recent
         seen = self._seen.get(secret_digest)
-        if seen is not None and abs(now - seen[1]) < _TRUSTED_FOR:
-            return seen[0]
         try:
             found = await self._look_up(secret_digest)
         except Unavailable:
@@ -61,6 +62,11 @@ class _Known(Generic[_CredentialT]):
                 del self._seen[next(iter(self._seen))]
             self._seen[secret_digest] = (found, now)
         return found
+
+    def recent(self, secret_digest: str, now: datetime) -> _CredentialT | None:
+        """The credential with this digest, if it was looked up so lately that it need not be again."""
+        seen = self._seen.get(secret_digest)
+        return seen[0] if seen is not None and abs(now - seen[1]) < _TRUSTED_FOR else None
 
     def forget(self, credential_id: str) -> None:
         self._seen = {known: seen for known, seen in self._seen.items() if seen[0].id != credential_id}
@@ -114,6 +120,16 @@ class Access:
         if key.revoked_at is not None:
             raise Unauthorized(f"SDK key {key.name!r} was revoked.", reason="revoked", hint="Ask for a new key.")
         _refuse_expired("SDK key", key.name, key.expires_at, now)
+        self._used_keys[key.id] = now
+        self._write_use(now)
+        return SdkPrincipal(key.id, key.project, key.environment)
+
+    def recent_sdk_principal(self, authorization: str) -> SdkPrincipal | None:
+        """Who sends this header, if it was looked up lately and was good. ``None`` only says that it was not."""
+        credential, now = presented(authorization), self._clock()
+        key = None if credential is None else self._keys.recent(digest(credential), now)
+        if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+            return None
         self._used_keys[key.id] = now
         self._write_use(now)
         return SdkPrincipal(key.id, key.project, key.environment)
@@ -182,9 +198,10 @@ class Access:
 
     def _write_use(self, now: datetime) -> None:
         """Beside the request, which must neither wait for a write nor fail with it."""
-        if self._writing_use is not None and not self._writing_use.done():
+        written = self._use_written
+        if written is not None and written <= now < written + _USE_WRITTEN_EVERY:
             return
-        if self._use_written is None or abs(now - self._use_written) >= _USE_WRITTEN_EVERY:
+        if self._writing_use is None or self._writing_use.done():
             self._use_written = now
             self._writing_use = asyncio.get_running_loop().create_task(self._save_use())
 

@@ -66,6 +66,8 @@ def presented(authorization: str | None) -> str | None:
     """The credential in an ``Authorization`` header; SDKs made for Unleash send theirs without ``Bearer``."""
     if authorization is None:
         return None
+    if authorization.startswith("Bearer ") and not authorization[-1].isspace():  # as nearly everybody writes it
+        return authorization[7:].lstrip() or None
     scheme, _, rest = authorization.strip().partition(" ")
     credential = rest.strip() if scheme.lower() == "bearer" else authorization.strip()
     return credential or None

@@ -101,6 +101,10 @@ class Admission:
             self._refused("snapshots")
             raise Busy("More snapshots are asked for than this server sends at once.", retry_after=math.ceil(wait))
 
+    def lets_snapshot_in(self, size: int) -> bool:
+        """As ``snapshot``, for who goes on asking there if not."""
+        return self._snapshots.lets_in(size + _EACH, self._clock())
+
     def resume(self) -> None:
         """Send what has changed.
 

@@ -103,10 +103,10 @@ class RequestLimits:
         beyond = TooManyRequests("There were too many requests with this key or token.", retry_after=retry_after)
         await send_problem(scope, send, beyond, _fields(limit, rate, retry_after))
 
-    def admits_sdk(self, authorization: bytes) -> bool:
+    def lets_sdk_in(self, authorization: bytes) -> bool:
         """Whether this key is known here, and may make one more request; if so, that is counted."""
         known = self._known.get((True, hash(authorization)))
-        return known is not None and known.level(now := self._clock()) >= 1.0 and not known.enter(1.0, now)
+        return known is not None and known.lets_in(1.0, self._clock())
 
     def _rate(self, credential: tuple[bool, int]) -> float:
         return self._rates.sdk if credential[0] else self._rates.admin

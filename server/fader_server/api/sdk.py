@@ -190,8 +190,8 @@ def _method(scope: Scope) -> str:
 
 def holds(if_none_match: bytes, etag: bytes) -> bool:
     """Whether the client has this version already. Compared weakly: proxies that compress make tags weak."""
-    if not if_none_match:
-        return False
+    if not if_none_match or if_none_match == etag:
+        return bool(if_none_match)
     tags = {tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")}
     return etag in tags or b"*" in tags
 

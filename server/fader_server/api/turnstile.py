@@ -51,6 +51,10 @@ class Turnstile:
         self._promised = place + tokens / (self._rate * _PROMISES)
         return place - now
 
+    def lets_in(self, tokens: float, now: float) -> bool:
+        """The same for who need not be told when to come again."""
+        return self._bucket.take(tokens, now)
+
     def level(self, now: float) -> float:
         """Tokens that are left."""
         return max(self._bucket.level(now), 0.0)

@@ -13,7 +13,7 @@ from fader.model import Snapshot
 from fader_server.bus import Bus, CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
 from fader_server.distribution.copying import Copying
 from fader_server.distribution.events import HEARTBEAT, Version
-from fader_server.distribution.feed import Feed
+from fader_server.distribution.feed import Encoded, Feed
 from fader_server.distribution.subscription import Ending
 from fader_server.errors import FaderError, Unavailable
 from fader_server.logs import logger
@@ -133,6 +133,11 @@ class Distributor:
             if self.is_current:
                 await self._follow(feed)
         return feed
+
+    def encoded(self, project: str, environment: str) -> Encoded | None:
+        """The snapshot of an environment as bytes, if all is well and it is at hand."""
+        feed = self._feeds.get((project, environment))
+        return None if feed is None or not self.is_current or self.is_closing else feed.encoded_at_hand
 
     async def _opened(self, project: str, environment: str) -> Feed:
         if not self.is_current and (copied := await self._copied(project, environment)) is not None:

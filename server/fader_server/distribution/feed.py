@@ -85,6 +85,14 @@ class Feed:
         """With which SDK keys they came."""
         return {subscription.key_id for subscription in self._subscriptions}
 
+    @property
+    def encoded_at_hand(self) -> Encoded | None:
+        """What ``encoded`` returns, if somebody has asked for it already."""
+        encoding = self._encoding
+        if encoding is None or not encoding.done() or encoding.cancelled() or encoding.exception() is not None:
+            return None
+        return encoding.result()
+
     async def encoded(self) -> Encoded:
         """The snapshot as bytes: encoded and compressed once per revision, however many ask."""
         encoding = self._encoding

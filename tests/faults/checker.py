@@ -18,7 +18,7 @@ from msgspec import Struct
 from fader import Context
 from fader.model import TARGETING_KEY, Change, Flag, Segment, Snapshot
 from fader.snapshot import FlagSet
-from faults.history import Event, LogEntry, Opened, Reached, Record, Sample, Write, records_of
+from faults.history import Count, Event, LogEntry, Opened, Reached, Record, Sample, Write, records_of
 from oracle import Oracle
 
 
@@ -455,6 +455,32 @@ def check_no_way_back(samples: Iterable[Sample]) -> Iterator[Violation]:
                     f"{client} went from {earlier.revision} to {later.revision}",
                     (earlier, later),
                 )
+
+
+def check_counts(
+    counts: Iterable[Count], samples: Iterable[Sample], survivors: Iterable[str], kills: int
+) -> Iterator[Violation]:
+    """What SDKs have counted is counted once: all of it of those that could report to their end, and nothing that never
+    was.
+
+    Args:
+        counts: What the servers have added up.
+        samples: Every answer there was.
+        survivors: The clients that came to an orderly end.
+        kills: How many processes did not. Each may have counted an answer that it could not record any more.
+    """
+    alive = frozenset(survivors)
+    most, least = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
+    for sample in samples:
+        if sample.variant is not None:
+            place = sample.environment, sample.flag, sample.variant
+            most[place] += 1
+            least[place] += sample.client.partition("/")[0] in alive
+    told = Counter({(one.environment, one.flag, one.variant): one.count for one in counts if one.variant})
+    for place in most | told:
+        if not least[place] <= told[place] <= most[place] + kills:
+            what = f"{place} was served {least[place]} to {most[place]} times, and {told[place]} are counted"
+            yield Violation("answers are counted once", what)
 
 
 def check_arrival(followers: Iterable[Reached]) -> Iterator[Violation]:

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import redis
 import urllib3
 
 from fader_server.storage.migrate import migrate
@@ -185,6 +186,13 @@ class Cluster:
         assert write.revision is not None
         return write.revision
 
+    @contextmanager
+    def measured(self, what: str) -> Iterator[None]:
+        """Say how long the block took. Nothing is expected of it: machines differ."""
+        began = time.monotonic()
+        yield
+        print(f"measured: {what}: {time.monotonic() - began:.2f} s")
+
     # What can be seen from outside.
 
     def ready(self, node: Node) -> Answer:
@@ -199,15 +207,20 @@ class Cluster:
             return {}
         return found
 
-    def snapshot(self, node: Node, environment: str = "production") -> Answer:
+    def snapshot(self, node: Node, environment: str = "production", *, key: str | None = None) -> Answer:
         """What a node gives to an SDK that asks for everything."""
-        key = self.nodes[0].server.sdk_key(environment)
+        key = key or self.nodes[0].server.sdk_key(environment)
         return _get(f"{node.server.url}/sdk/v1/snapshot", Authorization=f"Bearer {key}")
 
     def revision(self, node: Node, environment: str = "production") -> int:
         """What a node is serving."""
         found: int = self.snapshot(node, environment).json["revision"]
         return found
+
+    def copied(self, environment: str = "production") -> int:
+        """The revision of the copy in Redis, 0 if there is none."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            return int(client.hget(f"fader:standby:default:{environment}", "revision") or 0)
 
     # How it ends.
 

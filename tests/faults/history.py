@@ -52,7 +52,7 @@ class Sample(Struct, frozen=True, kw_only=True, tag="sample"):
     """An answer that an SDK gave to its application.
 
     Args:
-        client: Which SDK, in which life of its process.
+        client: Which SDK, in which life of its process; behind a slash, which of several observers of it.
         at: Right after the answer.
         revision: The environment's, as the answer says.
         context: Whom the flag was evaluated for: attributes, the targeting key among them.
@@ -135,6 +135,15 @@ class LogEntry(Struct, frozen=True, kw_only=True):
     reason: str
     before: str | None
     after: str | None
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """What the database says of how often a variant was served."""
+
+    environment: str
+    flag: str
+    variant: str
+    count: int
 
 
 class Recorder:

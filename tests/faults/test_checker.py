@@ -16,6 +16,7 @@ from faults.checker import (
     Violation,
     by_environment,
     check_arrival,
+    check_counts,
     check_log,
     check_memory,
     check_no_way_back,
@@ -25,7 +26,7 @@ from faults.checker import (
     check_streams,
     check_writes,
 )
-from faults.history import Event, LogEntry, Opened, Reached, Sample, Write
+from faults.history import Count, Event, LogEntry, Opened, Reached, Sample, Write
 
 EPOCH = "e1"
 
@@ -451,6 +452,45 @@ def test_the_second_evaluator_is_asked() -> None:
 def test_a_way_back() -> None:
     back = [SAMPLES[4], replace(SAMPLES[0], client="d"), SAMPLES[2]]
     assert promises(check_no_way_back(back)) == ["an SDK never goes back"]
+
+
+def counts(**per_variant: int) -> list[Count]:
+    """Of the flag ``a``."""
+    return [
+        Count(environment="production", flag="a", variant=variant, count=count)
+        for variant, count in per_variant.items()
+    ]
+
+
+KILLED = [replace(one, client="killed/changes") for one in SAMPLES if one.flag == "a"]
+OF_B = [replace(one, flag="b") for one in counts(on=1, off=1)]
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        counts(on=2, off=2),
+        counts(on=4, off=4),  # what the killed one served, too
+        counts(on=5, off=3),  # and something that it could not record
+        [*counts(on=2, off=2), Count(environment="production", flag="a", variant="", count=7)],  # unknown flags
+    ],
+)
+def test_good_counts(reported: list[Count]) -> None:
+    assert promises(check_counts([*reported, *OF_B], [*SAMPLES, *KILLED], ["c"], 1)) == []
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        counts(on=1, off=2),  # lost
+        counts(on=6, off=2),  # doubled
+        counts(on=2, off=2, blue=2),  # made up
+        counts(on=2),
+        [replace(one, environment="staging") for one in counts(on=2)] + counts(on=2, off=2),
+    ],
+)
+def test_bad_counts(reported: list[Count]) -> None:
+    assert promises(check_counts([*reported, *OF_B], [*SAMPLES, *KILLED], ["c"], 1)) == ["answers are counted once"]
 
 
 def test_arrival() -> None:

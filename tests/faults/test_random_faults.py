@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 import pytest
 
-from faults.checker import Violation, check_history, check_memory, check_server_log
+from faults.checker import Violation, check_counts, check_history, check_memory, check_server_log
 from faults.followers import Followers
-from faults.history import Event, Fault, Opened, Record, Recorder, Sample, Write, read_history, records_of
+from faults.history import Event, Fault, Opened, Reached, Record, Recorder, Sample, Write, read_history, records_of
 from faults.nemesis import Nemesis, Planned, draw_schedule
 from faults.programs.assignment import Assignment, Waypoint
 from faults.testbed import HEARTBEAT_SECONDS, KINDS, Testbed, paused, running_testbed
@@ -83,12 +83,18 @@ class Run:
             history = read_history(sorted(self.folder.glob("*.jsonl")))
             (self.folder / "log.jsonl.txt").write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries))
             found = check_history(entries, revisions, history)
+            found += self._check_counts(testbed, history)
             for node, before in zip(testbed.nodes, memory, strict=True):
                 text = node.server.log.read_text(errors="replace")
                 found += check_server_log(f"node {node.number}", text, testbed.secrets)
                 found += check_memory(f"node {node.number}", before, node.memory(), ALLOWED_MEMORY)
             self._report(history, seconds)
         return found
+
+    def _check_counts(self, testbed: Testbed, history: Sequence[Record]) -> Iterator[Violation]:
+        survivors = {one.follower for one in records_of(Reached, history)}
+        kills = sum(planned.kind == "kill" and planned.target.startswith("application") for planned in self.schedule)
+        return check_counts(testbed.counts(), records_of(Sample, history), survivors, kills)
 
     def _writers(self, testbed: Testbed) -> list[Writer]:
         urls = (testbed.balancer.url,)

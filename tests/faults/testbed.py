@@ -16,7 +16,7 @@ from typing import Final
 import psutil
 
 from fader_server.storage.migrate import migrate
-from faults.history import LogEntry
+from faults.history import Count, LogEntry
 from faults.nemesis import Planned
 from processes import ServerProcess
 from services.load_balancer import LoadBalancer
@@ -196,6 +196,10 @@ class Testbed:
         """What each environment says that it is at."""
         return read_revisions(self.postgres, self._database)
 
+    def counts(self) -> list[Count]:
+        """How often what was served."""
+        return read_counts(self.postgres, self._database)
+
 
 def read_log(postgres: PostgresServer, database: str) -> list[LogEntry]:
     """The log of changes, from the database itself.
@@ -213,6 +217,13 @@ def read_revisions(postgres: PostgresServer, database: str) -> dict[str, int]:
     """What each environment says that it is at, as ``read_log``."""
     rows = postgres.execute("SELECT key, revision FROM environments", database)
     return {str(key): int(revision) for key, revision in rows}
+
+
+def read_counts(postgres: PostgresServer, database: str) -> list[Count]:
+    """How often what was served, as ``read_log``."""
+    statement = "SELECT environment, flag, variant, sum(count)::bigint FROM usage GROUP BY environment, flag, variant"
+    columns = ("environment", "flag", "variant", "count")
+    return [Count(**dict(zip(columns, row, strict=True))) for row in postgres.execute(statement, database)]
 
 
 def _break_network(proxy: TcpProxy, planned: Planned) -> Callable[[], None]:

@@ -20,10 +20,14 @@ PAUSE = 0.01
 """Seconds between samples."""
 
 TIMING = Timing(
-    connect=2.0, first_byte=3.0, event=10.0, backoff_first=0.2, backoff_longest=2.0, healthy=5.0, stream_again=4.0
-)
+    connect=2.0, first_byte=3.0, event=10.0, backoff_first=0.2, backoff_longest=2.0, healthy=5.0, stream_again=4.0,
+    usage_flush=2.0, close=10.0,
+)  # fmt: skip
 """As much faster than in production as the faults are shorter. What follows on a refused key is as slow as ever: it
-must not happen."""
+must not happen. And closing may take its time, for the last counts are looked at."""
+
+ONE_POLLS_OF = 5
+"""Clients; all others have streams."""
 
 
 class Sampled:
@@ -41,6 +45,7 @@ class Sampled:
             sdk_key=assignment.keys[self.environment],
             app=self.name,
             cache_dir=Path(assignment.folder, f"{assignment.name}-{number}"),
+            streaming=number % ONE_POLLS_OF != ONE_POLLS_OF - 1,
             poll_interval=1.0,
             _timing=TIMING,
         )

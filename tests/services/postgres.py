@@ -109,7 +109,7 @@ class PostgresServer:
         secret.write_text(self.password)
         if self._user is not None:
             os.chown(secret, *_ids(self._user))
-        self._run(
+        self.run(
             "initdb", "--pgdata", str(self._data), "--username=fader", f"--pwfile={secret}", "--auth=scram-sha-256",
             "--encoding=UTF8", "--locale=C", "--no-sync",
         )  # fmt: skip
@@ -123,7 +123,8 @@ class PostgresServer:
         with (self._data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = {value}\n" for name, value in given.items())
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's own programs, in its own folder."""
         done = subprocess.run(
             [self._programs / program, *arguments],
             user=self._user, cwd=self.folder, capture_output=True, timeout=PATIENCE, check=False,

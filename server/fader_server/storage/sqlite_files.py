@@ -121,11 +121,14 @@ def check(connection: sqlite3.Connection) -> SchemaVersion:
     Raises:
         FileError: if it is not.
     """
-    damages = [line for (line,) in connection.execute("PRAGMA integrity_check(3)") if line != "ok"]
+    try:
+        damages = [line for (line,) in connection.execute("PRAGMA integrity_check(1)") if line != "ok"]
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            damages.append("a row refers to one that is not there")
+    except sqlite3.DatabaseError as error:
+        raise FileError(f"it is damaged ({error})") from error
     if damages:
-        raise FileError(f"it is damaged ({damages[0]})")
-    if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
-        raise FileError("it is damaged (a row refers to one that is not there)")
+        raise FileError(f"it is damaged ({' '.join(damages[0].split())})")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     row = None
     if TABLE in tables:

@@ -11,6 +11,7 @@ import msgspec
 
 from fader._version import __version__
 from fader_cli.commands import (
+    backups,
     credentials,
     demo,
     environments,
@@ -48,7 +49,7 @@ for _heading, _groups in (
     ("Switch flags", (switching,)),
     ("See what is, and why", (reading, explaining, history, watching)),
     ("Flags, and whom they let in", (flags, rules, variants, segments)),
-    ("Server and access", (serving, demo, profiles, environments, credentials, shells)),
+    ("Server and access", (serving, backups, demo, profiles, environments, credentials, shells)),
 ):
     program.add_section(_heading, [_command for _group in _groups for _command in _group.COMMANDS])
 

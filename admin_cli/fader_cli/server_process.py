@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
+import platformdirs
 import urllib3
 
-from fader_cli.errors import CliError
+from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 
 ENVIRONMENTS: Final = ("development", "staging", "production")
@@ -40,6 +41,57 @@ def require_server() -> None:
     """
     if importlib.util.find_spec("fader_server") is None or importlib.util.find_spec("litestar") is None:
         raise CliError("the server is not installed", "pip install 'fader[server]'")
+
+
+def default_database() -> Path:
+    """The file that ``serve`` keeps its flags in, unless told otherwise."""
+    return Path(platformdirs.user_data_dir("fader")) / "fader.db"
+
+
+def make_folder_of(database: Path) -> None:
+    """See to it that a database can be made.
+
+    Raises:
+        CliError: if it cannot.
+    """
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise usage_error(
+            f"cannot make {database.parent}: {error.strerror}", "choose another place with --db"
+        ) from None
+
+
+def run(database: Path, *arguments: str) -> str:
+    """Run one of the server's own commands on a database, to its end.
+
+    Args:
+        database: The SQLite file.
+        arguments: The command, and its arguments.
+
+    Returns:
+        What it says.
+
+    Raises:
+        CliError: saying what it says, if it fails.
+    """
+    require_server()
+    done = subprocess.run(  # noqa: S603 (a program of ours, and no shell)
+        [sys.executable, "-m", "fader_server", *arguments],
+        env=_without_settings(os.environ) | {"DATABASE_URL": f"sqlite:///{database}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CliError(done.stderr.strip().removeprefix("fader-server: ") or f"it ended with {done.returncode}")
+    return done.stdout
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The server refuses to begin with settings that make no sense, and these commands have use for none of them."""
+    return {name: value for name, value in environment.items() if not name.startswith("FADER_")}
 
 
 def start(

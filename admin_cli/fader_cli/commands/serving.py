@@ -13,15 +13,16 @@ from typing import Final
 
 import click
 import msgspec
-import platformdirs
 from msgspec import Struct
 from rich.markup import escape
 
 from fader_cli import config
 from fader_cli.config import Config, Profile
-from fader_cli.errors import CliError, usage_error
+from fader_cli.errors import CliError
 from fader_cli.server_process import (
     ENVIRONMENTS,
+    default_database,
+    make_folder_of,
     new_admin_token,
     new_sdk_key,
     require_server,
@@ -49,13 +50,8 @@ class _Secrets(Struct, frozen=True):
 def serve(host: str, port: int, db: Path | None) -> int:
     """Run the flag server here, on SQLite. For production there is `fader-server`, set up by its environment."""
     require_server()
-    database = (db or Path(platformdirs.user_data_dir("fader")) / "fader.db").absolute()
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise usage_error(
-            f"cannot make {database.parent}: {error.strerror}", "choose another place with --db"
-        ) from None
+    database = (db or default_database()).absolute()
+    make_folder_of(database)
     _refuse_taken_port(host, port)
     kept = _kept_secrets()
     here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 (only compared with)

@@ -28,7 +28,7 @@ _OTHER_FILES: Final = 256
 """Open files that are no connections of clients: databases, logs, and those for probes."""
 
 _LATER_THAN_WE: Final = 10.0
-"""Seconds by which the kernel gives a connection up later than we do, so that who does not read is counted."""
+"""Seconds, at most, by which the kernel gives a connection up later than we do: so who does not read is counted."""
 
 _SHARE_FOR_GOODBYES: Final = 0.4
 """Of the time that a shutdown may take."""
@@ -101,8 +101,8 @@ def _bound(settings: Settings) -> socket.socket:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Connections inherit it. Of a client whose host has vanished the kernel would else hope to hear for a
             # quarter of an hour (RFC 5482).
-            milliseconds = round((settings.stuck_seconds + _LATER_THAN_WE) * 1000)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            seconds = settings.stuck_seconds + min(settings.stuck_seconds, _LATER_THAN_WE)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
         listening.bind(address)
         listening.listen(_BACKLOG)
     except BaseException:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MEASUREMENTS = ("evaluation", "propagation")
+MEASUREMENTS = ("evaluation", "propagation", "snapshots", "nodes", "rolling_restart")
 
 
 def main() -> int:

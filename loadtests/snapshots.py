@@ -89,7 +89,7 @@ def _compared(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
 
 
 def measure() -> list[tuple[str, float, float, float]]:
-    """Of each kind of answer: ours a second, the bare route's a second, the median of their ratios; then what they cost.
+    """Of each kind of answer: ours a second, the bare route's a second, the median of their ratios; then their cost.
 
     Where other programs compete for the processors, the cost is the steadier figure.
     """

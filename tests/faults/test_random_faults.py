@@ -202,7 +202,7 @@ class Run:
             f"{streams} raw streams with {events} events; {len(samples)} answers of SDKs; "
             f"everybody had arrived {seconds:.1f} s after the last fault"
         )
-        assert outcomes["done"] > len(self.schedule), "hardly anything could be written, so this proves nothing"
+        assert outcomes["done"] > len(first_requests()) + 5, "hardly anything could be written, so this proves nothing"
         assert samples
         assert events
 

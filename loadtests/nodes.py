@@ -19,6 +19,7 @@ import psutil
 import urllib3
 
 from fader import Client
+from loadtests.installation import server_python
 from loadtests.tables import show, wants_json
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -119,7 +120,8 @@ def measure() -> tuple[list[Row], float]:
             first = ServerProcess(
                 folder / "0", {"DATABASE_URL": url, "REDIS_URL": redis.url, "FADER_MIGRATE": "always"}
             )
-            nodes = [first, first.sibling(folder / "1")]
+            first.python = server_python(folder)
+            nodes = [first, first.sibling(folder / "1", FADER_MIGRATE="auto")]
             for node in nodes:
                 node.start()
             idle = psutil.Process(nodes[1].process.pid).memory_info().rss / 1e6

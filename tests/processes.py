@@ -103,6 +103,8 @@ class ServerProcess:
         self.log = folder / "server.log"
         self.admin_token = f"fader_{secrets.token_hex(20)}"
         self.url = ""
+        self.python = sys.executable
+        """The interpreter that runs it."""
         self._keys = {
             name: f"default:{name}.{secrets.token_hex(20)}" for name in ("development", "staging", "production")
         }
@@ -122,7 +124,7 @@ class ServerProcess:
             environment: Variables in which it differs.
         """
         other = ServerProcess(folder, self._environment | environment)
-        other.admin_token, other._keys = self.admin_token, self._keys
+        other.admin_token, other._keys, other.python = self.admin_token, self._keys, self.python
         return other
 
     @property
@@ -149,7 +151,7 @@ class ServerProcess:
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fader_server", "serve"],
+                [self.python, "-m", "fader_server", "serve"],
                 env=environment | self._environment,
                 cwd=self.folder,
                 stdout=log,

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0 if all went well, 1 if ``migrate --check`` finds something to do, 2 if it was called or set up wrongly, or
-        could not do it.
+        could not do it, 130 if it was interrupted.
     """
     try:
         given = _parser().parse_args(arguments)
@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         return _run(given)
+    except KeyboardInterrupt:
+        return 130
     except SettingsError as error:
         problems = error.problems
     except (ValueError, FaderError) as error:

@@ -208,6 +208,26 @@ def test_epochs_renewed_under_servers(nodes: list[ServerProcess]) -> None:
             wait_for(lambda follower=follower: follower.client.revision == revision, "the SDK to follow")
 
 
+def test_a_disk_that_is_full_changes_nothing(server: ServerProcess, tmp_path: Path) -> None:
+    """Files may not grow beyond a limit, which is what a full disk amounts to."""
+    url, file = f"sqlite:///{server.database}", tmp_path / "backup.db"
+    server.admin.create_flag("a")
+    assert run(url, "backup", str(file)).code == 0
+    server.admin.create_flag("b")
+    program = [sys.executable, "-m", "fader_server"]
+    for arguments in (["backup", str(tmp_path / "another.db")], ["restore", str(file)]):
+        full = subprocess.run(
+            ["/bin/sh", "-c", 'ulimit -f 40 && exec "$@"', "sh", *program, *arguments],
+            env=os.environ | {"DATABASE_URL": url},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert (full.returncode, full.stdout, full.stderr.count("\n")) == (2, "", 1), full
+    assert [flag["key"] for flag in server.admin.ok("GET", "/projects/default/flags")["items"]] == ["a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["backup.db"]
+    beside = {path.name for path in server.folder.iterdir()}
+    assert beside <= {"fader.db", "fader.db-wal", "fader.db-shm", "server.log"}
+
+
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_what_is_for_sqlite_names_what_is_for_postgresql(command: str, tmp_path: Path) -> None:
     done = run("postgresql://fader:hunter2@127.0.0.1:1/fader", command, str(tmp_path / "fader.db"))

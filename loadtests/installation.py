@@ -1,7 +1,7 @@
 """What users install on a server: ``fader[server]`` and nothing else.
 
-The development environment holds much that the server's libraries import wherever they find it, which costs it memory and
-time that it does not cost anybody else.
+The development environment holds much that the server's libraries import wherever they find it, which costs memory
+and time that it does not cost anybody else.
 """
 
 import subprocess
@@ -27,5 +27,5 @@ def server_python(folder: Path) -> str:
         pins,
         f"{_PROJECT}[server]",
     ]
-    subprocess.run(install, check=True)
+    subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
     return python

@@ -15,6 +15,33 @@ _changes = schema.changes.c
 _environments = schema.environments.c
 _LOGGED = [column for column in _changes if column.name != "epoch"]
 
+# Built once: what every write and every node does for every change is felt.
+_ADVANCE = (
+    schema.environments.update()
+    .where(_environments.project == sa.bindparam("in_project"), _environments.key == sa.bindparam("in_environment"))
+    .values(revision=_environments.revision + 1)
+    .returning(_environments.epoch, _environments.revision)
+)
+_APPEND = schema.changes.insert()
+_AFTER = (
+    sa.select(_changes.at, _changes.epoch, _changes.revision, _changes.kind, _changes.key, _changes.after)
+    .join(
+        schema.environments,
+        sa.and_(
+            _environments.project == _changes.project,
+            _environments.key == _changes.environment,
+            _environments.epoch == _changes.epoch,
+        ),
+    )
+    .where(
+        _changes.project == sa.bindparam("project"),
+        _changes.environment == sa.bindparam("environment"),
+        _changes.revision > sa.bindparam("since"),
+    )
+    .order_by(_changes.revision)
+    .limit(sa.bindparam("most"))
+)
+
 
 async def append(connection: AsyncConnection, project: str, environment: str, entry: Entry) -> int:
     """Write an entry under the environment's next revision, which becomes visible only together with it.
@@ -25,28 +52,11 @@ async def append(connection: AsyncConnection, project: str, environment: str, en
     Returns:
         The revision.
     """
-    advanced = (
-        schema.environments.update()
-        .where(_environments.project == project, _environments.key == environment)
-        .values(revision=_environments.revision + 1)
-        .returning(_environments.epoch, _environments.revision)
-    )
-    epoch, revision = (await connection.execute(advanced)).one()
+    place = {"in_project": project, "in_environment": environment}
+    epoch, revision = (await connection.execute(_ADVANCE, place)).one()
+    columns = {field: getattr(entry, field) for field in entry.__struct_fields__}
     await connection.execute(
-        schema.changes.insert().values(
-            project=project,
-            environment=environment,
-            epoch=epoch,
-            revision=revision,
-            kind=entry.kind,
-            key=entry.key,
-            action=entry.action,
-            actor=entry.actor,
-            at=entry.at,
-            reason=entry.reason,
-            before=entry.before,
-            after=entry.after,
-        )
+        _APPEND, columns | {"project": project, "environment": environment, "epoch": epoch, "revision": revision}
     )
     return int(revision)
 
@@ -55,21 +65,8 @@ async def after(
     connection: AsyncConnection, project: str, environment: str, revision: int, limit: int
 ) -> list[Committed]:
     """What SDKs must learn to follow from ``revision`` on: one change per revision, in order."""
-    query = (
-        sa.select(_changes.at, _changes.epoch, _changes.revision, _changes.kind, _changes.key, _changes.after)
-        .join(
-            schema.environments,
-            sa.and_(
-                _environments.project == _changes.project,
-                _environments.key == _changes.environment,
-                _environments.epoch == _changes.epoch,
-            ),
-        )
-        .where(_changes.project == project, _changes.environment == environment, _changes.revision > revision)
-        .order_by(_changes.revision)
-        .limit(limit)
-    )
-    return [Committed(_sdk_change(*change), at) for at, *change in await connection.execute(query)]
+    asked = {"project": project, "environment": environment, "since": revision, "most": limit}
+    return [Committed(_sdk_change(*change), at) for at, *change in await connection.execute(_AFTER, asked)]
 
 
 def _sdk_change(epoch: str, revision: int, kind: str, key: str, after: Raw | None) -> model.Change:

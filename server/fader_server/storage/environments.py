@@ -13,6 +13,12 @@ from fader_server.storage.records import EnvironmentState, Project
 _environments = schema.environments.c
 _projects = schema.projects.c
 
+# Built once: every write begins with it.
+_STATE = sa.select(schema.environments).where(
+    _environments.project == sa.bindparam("project"), _environments.key == sa.bindparam("environment")
+)
+_LOCKED = _STATE.with_for_update()
+
 
 async def projects(connection: AsyncConnection, after: str = "", limit: int | None = None) -> list[Project]:
     """Projects by key, from the one after ``after`` on."""
@@ -65,8 +71,8 @@ async def state(
     connection: AsyncConnection, project: str, environment: str, *, lock: bool = False
 ) -> EnvironmentState | None:
     """One environment. Locked, nobody else changes anything in it until the transaction ends."""
-    query = sa.select(schema.environments).where(_environments.project == project, _environments.key == environment)
-    row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
+    asked = {"project": project, "environment": environment}
+    row = (await connection.execute(_LOCKED if lock else _STATE, asked)).mappings().one_or_none()
     return EnvironmentState(**row) if row else None
 
 

@@ -18,11 +18,34 @@ _configured = schema.flag_environments.c
 _references = schema.flag_references.c
 _DEFAULT = Configuration()
 
+# Built once: every write of a flag does these.
+_DEFINITION = sa.select(schema.flags).where(
+    _flags.project == sa.bindparam("project"), _flags.key == sa.bindparam("key")
+)
+_CONFIGURATIONS = (
+    sa.select(schema.flag_environments)
+    .where(_configured.project == sa.bindparam("project"), _configured.flag.in_(sa.bindparam("flags", expanding=True)))
+    .order_by(_configured.flag, _configured.environment)
+)
+_CONFIGURE = (
+    schema.flag_environments.update()
+    .where(
+        _configured.project == sa.bindparam("in_project"),
+        _configured.environment == sa.bindparam("in_environment"),
+        _configured.flag == sa.bindparam("of_flag"),
+    )
+    .values(
+        configuration=sa.bindparam("configuration"),
+        revision=sa.bindparam("revision"),
+        updated_at=sa.bindparam("updated_at"),
+        updated_by=sa.bindparam("updated_by"),
+    )
+)
+
 
 async def definition(connection: AsyncConnection, project: str, key: str) -> Definition | None:
     """One flag, archived or not."""
-    query = sa.select(schema.flags).where(_flags.project == project, _flags.key == key)
-    row = (await connection.execute(query)).mappings().one_or_none()
+    row = (await connection.execute(_DEFINITION, {"project": project, "key": key})).mappings().one_or_none()
     return Definition(**row) if row else None
 
 
@@ -99,13 +122,9 @@ async def configurations(
     connection: AsyncConnection, project: str, flags: Sequence[str]
 ) -> dict[str, dict[str, ConfigurationState]]:
     """The configurations of these flags: by flag, then by environment."""
-    query = (
-        sa.select(schema.flag_environments)
-        .where(_configured.project == project, _configured.flag.in_(flags))
-        .order_by(_configured.flag, _configured.environment)
-    )
+    asked = {"project": project, "flags": list(flags)}
     found: dict[str, dict[str, ConfigurationState]] = {flag: {} for flag in flags}
-    for row in (await connection.execute(query)).mappings():
+    for row in (await connection.execute(_CONFIGURATIONS, asked)).mappings():
         found[row["flag"]][row["environment"]] = ConfigurationState(
             environment=row["environment"],
             configuration=row["configuration"],
@@ -149,17 +168,17 @@ async def put_configuration(
     Args:
         before: the configuration that is there, if that is known: what it refers to need not be written again.
     """
-    where = (_configured.project == project, _configured.environment == state.environment, _configured.flag == flag)
     values = {
         "configuration": state.configuration,
         "revision": state.revision,
         "updated_at": state.updated_at,
         "updated_by": state.updated_by,
     }
-    replaced = await connection.execute(schema.flag_environments.update().where(*where).values(**values))
+    place = {"in_project": project, "in_environment": state.environment, "of_flag": flag}
+    replaced = await connection.execute(_CONFIGURE, place | values)
     if replaced.rowcount == 0:
         key = {"project": project, "environment": state.environment, "flag": flag}
-        await connection.execute(schema.flag_environments.insert().values(**key, **values))
+        await connection.execute(schema.flag_environments.insert(), key | values)
     refers = _referred(state.configuration)
     if before is not None and _referred(before) == refers:
         return

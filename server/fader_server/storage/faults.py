@@ -37,6 +37,7 @@ _UNREACHABLE_STATES: Final = frozenset(
         "57P03",  # starting up, or shutting down
     }
 )
+_UNDONE_CODES: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_WRITE})
 _UNSTORABLE_STATES: Final = frozenset({"22021", "22P05"})
 
 
@@ -111,6 +112,12 @@ def is_unreachable(fault: BaseException) -> bool:
     if any(isinstance(link, NoConnectionError) for link in links):
         return True
     return not isinstance(fault, sa.exc.TimeoutError) and isinstance(links[-1], TimeoutError)
+
+
+def is_undone(fault: BaseException) -> bool:
+    """Whether a commit that failed with this has certainly changed nothing: SQLite had no room to write it down. (Where
+    it is the disk that fails, a commit may have been written down, and be found after a crash.)"""
+    return getattr(_cause(fault), "sqlite_errorcode", None) in _UNDONE_CODES
 
 
 def is_misconfigured(fault: BaseException) -> bool:

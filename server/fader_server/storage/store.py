@@ -147,7 +147,7 @@ class Store:
                 if dry_run:
                     await transaction.rollback()
                     return
-                with _faults_told(_PERHAPS_CHANGED):
+                with _faults_told(_NOTHING_CHANGED, broken_off=_PERHAPS_CHANGED):
                     await transaction.commit()
 
     @contextmanager
@@ -230,8 +230,13 @@ _PERHAPS_CHANGED = (
 
 
 @contextmanager
-def _faults_told(detail: str) -> Iterator[None]:
-    """What the database raises becomes an error of ours where it can be told what to do about it."""
+def _faults_told(detail: str, *, broken_off: str | None = None) -> Iterator[None]:
+    """What the database raises becomes an error of ours where it can be told what to do about it.
+
+    Args:
+        detail: What to tell.
+        broken_off: What to tell instead, where it is not known whether what was begun has been done nevertheless.
+    """
     try:
         yield
     except faults.RAISED as fault:
@@ -239,6 +244,8 @@ def _faults_told(detail: str) -> Iterator[None]:
             raise Malformed("The request holds the character U+0000, which cannot be stored.") from fault
         if not faults.may_pass(fault):
             raise
+        if broken_off is not None and not faults.is_undone(fault):
+            detail = broken_off
         raise _unavailable(fault, detail) from fault
 
 

@@ -32,6 +32,8 @@ class _Known(Generic[_CredentialT]):
     def __init__(self, look_up: Callable[[str], Awaitable[_CredentialT | None]]) -> None:
         self._look_up: Callable[[str], Awaitable[_CredentialT | None]] = look_up
         self._seen: dict[str, tuple[_CredentialT, datetime]] = {}
+        self._asking: dict[str, asyncio.Future[_CredentialT | None]] = {}
+        self._forgotten = 0
 
     async def get(
         self, secret_digest: str, now: datetime, copied: Callable[[], Awaitable[_CredentialT | None]] | None = None
@@ -47,7 +49,17 @@ class _Known(Generic[_CredentialT]):
         recent = self.recent(secret_digest, now)
         if recent is not None:
             return recent
-        seen = self._seen.get(secret_digest)
+        # Ten thousand processes may have one key, and ask at once: it is looked up once.
+        asking = self._asking.get(secret_digest)
+        if asking is None:
+            asking = self._asking[secret_digest] = asyncio.ensure_future(self._ask(secret_digest, now, copied))
+            asking.add_done_callback(lambda done: self._asked(secret_digest, done))
+        return await asyncio.shield(asking)
+
+    async def _ask(
+        self, secret_digest: str, now: datetime, copied: Callable[[], Awaitable[_CredentialT | None]] | None
+    ) -> _CredentialT | None:
+        seen, forgotten = self._seen.get(secret_digest), self._forgotten
         try:
             found = await self._look_up(secret_digest)
         except Unavailable:
@@ -56,6 +68,8 @@ class _Known(Generic[_CredentialT]):
             found = None if copied is None else await copied()
             if found is None:
                 raise
+        if forgotten != self._forgotten:
+            return found  # perhaps as it was before it was revoked: good for those who asked then, and for nobody else
         self._seen.pop(secret_digest, None)
         if found is not None:
             if len(self._seen) >= _REMEMBERED:
@@ -63,12 +77,20 @@ class _Known(Generic[_CredentialT]):
             self._seen[secret_digest] = (found, now)
         return found
 
+    def _asked(self, secret_digest: str, done: "asyncio.Future[_CredentialT | None]") -> None:
+        if self._asking.get(secret_digest) is done:
+            del self._asking[secret_digest]
+        if not done.cancelled():
+            done.exception()  # known to those who wait, if anybody still does
+
     def recent(self, secret_digest: str, now: datetime) -> _CredentialT | None:
         """The credential with this digest, if it was looked up so lately that it need not be again."""
         seen = self._seen.get(secret_digest)
         return seen[0] if seen is not None and abs(now - seen[1]) < _TRUSTED_FOR else None
 
     def forget(self, credential_id: str) -> None:
+        self._forgotten += 1
+        self._asking = {}
         self._seen = {known: seen for known, seen in self._seen.items() if seen[0].id != credential_id}
 
 

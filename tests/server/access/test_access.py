@@ -3,11 +3,14 @@ asked."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.access import Access, Forbidden, Unauthorized, ensure_initial_credentials, has_admin_token
 from fader_server.access.issuing import CredentialService
@@ -212,3 +215,71 @@ async def test_secrets_are_not_in_representations(credentials: CredentialService
     assert key.secret not in repr(key)
     assert token.secret not in repr(token)
     assert token.secret.startswith("fader_")
+
+
+class CountingStore:
+    """A store that counts how often it is asked, and can keep those who ask waiting."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked = 0
+        self.has_read = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        self.asked += 1
+        async with self._store.read() as connection:
+            yield connection
+            self.has_read.set()
+            await self.may_answer.wait()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        async with self._store.write() as connection:
+            yield connection
+
+
+async def test_all_who_come_with_one_key_at_once_ask_the_database_once(store: Store, clock: Clock) -> None:
+    counting = CountingStore(store)
+    access = Access(cast("Store", counting), clock)
+    for _ in range(2):  # the second time, what was known has become too old
+        counting.asked = 0
+        found = await asyncio.gather(*(access.sdk_principal(SDK_KEY) for _ in range(500)))
+        assert {principal.environment for principal in found} == {"production"}
+        assert counting.asked == 1
+        clock.advance(minutes=1)
+    await access.close()
+
+
+async def test_who_gives_up_takes_nobody_along(store: Store, clock: Clock) -> None:
+    counting = CountingStore(store)
+    access = Access(cast("Store", counting), clock)
+    counting.may_answer.clear()
+    first, second = (asyncio.create_task(access.sdk_principal(SDK_KEY)) for _ in range(2))
+    await counting.has_read.wait()
+    first.cancel()
+    counting.may_answer.set()
+    assert (await second).project == "default"
+    await access.close()
+
+
+async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered_as_good(
+    store: Store, clock: Clock
+) -> None:
+    counting = CountingStore(store)
+    access = Access(cast("Store", counting), clock)
+    counting.may_answer.clear()
+    asking = asyncio.create_task(access.sdk_principal(SDK_KEY))
+    await counting.has_read.wait()
+    async with store.read() as connection:
+        (key,) = (await connection.execute(sa.select(schema.sdk_keys.c.id))).scalars()
+    async with store.write() as connection:
+        await connection.execute(schema.sdk_keys.update().values(revoked_at=BEGIN))
+    access.forget(key)
+    counting.may_answer.set()
+    await asking
+    with pytest.raises(Unauthorized, match="revoked"):
+        await access.sdk_principal(SDK_KEY)
+    await access.close()

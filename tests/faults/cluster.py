@@ -51,6 +51,7 @@ _PAUSE_OF_WRITERS: Final = 0.05
 _STREAMS: Final = 8
 _SDKS: Final = 2
 _GIVE_UP_SECONDS: Final = 8.0
+_SAMPLE: Final = b'{"type":"sample",'
 
 
 class Written(Recorder):
@@ -120,7 +121,7 @@ class Cluster:
         (folder / "caches").mkdir()
         self.streams = self._following("raw_streams", "stream", _STREAMS, [node.server.url for node in self.nodes])
         self.sdks = self._following("sampling_sdks", "sdk", _SDKS, [self.balancer.url])
-        self._arrive()
+        self.followers_arrive()
         self._memory = [node.memory() for node in self.nodes]
 
     def _writer(self, name: str, nodes: list[Node]) -> Writer:
@@ -222,6 +223,15 @@ class Cluster:
         with redis.Redis.from_url(self.redis.url) as client:
             return int(client.hget(f"fader:standby:default:{environment}", "revision") or 0)
 
+    def answers_more(self, count: int) -> None:
+        """Wait until applications have been given so many more answers, by whatever SDKs they have: no default among
+        them."""
+        wanted = self._answers() + count
+        wait_for(lambda: self._answers() >= wanted, "SDKs to answer")
+
+    def _answers(self) -> int:
+        return sum(path.read_bytes().count(_SAMPLE) for path in self._folder.glob("sdk.*.jsonl"))
+
     # How it ends.
 
     def recovers(self) -> float:
@@ -239,16 +249,17 @@ class Cluster:
             )
         seconds = time.monotonic() - began
         # First without another write, whose announcement would bring everybody up to date.
-        self._arrive()
+        self.followers_arrive()
         for node, environment in itertools.product(self.nodes, ENVIRONMENTS):
             self.write(node, environment)
-        self._arrive()
+        self.followers_arrive()
         found = self.violations()
         shown = "\n".join(str(violation) for violation in found[:10])
         assert not found, f"{len(found)} violations; the history is in {self._folder}:\n{shown}"
         return seconds
 
-    def _arrive(self) -> None:
+    def followers_arrive(self) -> None:
+        """Wait until everybody who follows has come to the newest revision, or given up: ``recovers`` looks at that."""
         waypoint = Waypoint(revisions=read_revisions(self.postgres, self.database), patience=PATIENCE)
         for followers in (self.streams, self.sdks):
             followers.tell(waypoint)

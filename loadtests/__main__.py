@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MEASUREMENTS = ("evaluation", "propagation", "snapshots", "nodes", "rolling_restart")
+MEASUREMENTS = ("evaluation", "propagation", "snapshots", "nodes", "rolling_restart", "reconnect_storm")
 
 
 def main() -> int:

@@ -66,6 +66,7 @@ def create_engine(url: str, connections: int, answer_seconds: float | None) -> A
     )
     sa.event.listen(engine.sync_engine, "checkout", _refuse_closed)
     sa.event.listen(engine.sync_engine, "invalidate", _terminate)
+    sa.event.listen(engine.sync_engine, "handle_error", _keep_others)
     return engine
 
 
@@ -79,6 +80,12 @@ def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
 def _terminate(connection: Any, _record: Any, _fault: BaseException | None) -> None:
     """A connection that is thrown away because it is broken gets no farewell, for which the library would wait."""
     connection.driver_connection.terminate()
+
+
+def _keep_others(context: sa.ExceptionContext) -> None:
+    """One connection that is lost says nothing of the others, which notice by themselves. The library would replace all
+    of them that seem older, by a clock that may be set back: then it would do so with each, again and again."""
+    context.invalidate_pool_on_disconnect = False
 
 
 def for_reading(engine: AsyncEngine) -> AsyncEngine:

@@ -1,9 +1,13 @@
 """A PostgreSQL that is not to be reached: who asks is refused, at once where that is known already."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import sqlalchemy as sa
+import time_machine
 
 from fader_server.errors import Unavailable
 from fader_server.storage import Store, postgresql
@@ -68,3 +72,29 @@ async def test_a_connection_that_was_cut_is_no_reason_to_refuse_others(store: St
             cut += 1
         await store.ping()
     assert cut > 0
+
+
+async def use_a_connection_that_is_terminated(store: Store, terminate: Callable[[int], object]) -> None:
+    async with store.read() as connection:
+        is_lost = asyncio.Event()
+        link = (await connection.get_raw_connection()).driver_connection
+        link.add_termination_listener(lambda _: is_lost.set())
+        terminate((await connection.execute(sa.select(sa.func.pg_backend_pid()))).scalar_one())
+        await is_lost.wait()
+        await connection.execute(sa.select(1))
+
+
+async def test_a_clock_that_goes_back_costs_no_connections(
+    store: Store, network: TcpProxy, postgres: PostgresDatabases, database_url: str
+) -> None:
+    """A pool may remember when it lost a connection, by the clock on the wall, and mistrust all that seem older."""
+    with pytest.raises(Unavailable):
+        await use_a_connection_that_is_terminated(
+            store, lambda pid: postgres.execute(f"SELECT pg_terminate_backend({pid})", database_url)
+        )
+    with time_machine.travel(datetime.now(UTC) - timedelta(hours=1), tick=True):
+        await store.ping()
+        connections = network.accepted
+        for _ in range(5):
+            await store.ping()
+        assert network.accepted == connections

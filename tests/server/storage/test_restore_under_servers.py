@@ -10,23 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from command_line import Done
 from fader import Client
 from processes import PATIENCE, ServerProcess, wait_for
 from raw_stream import RawStream
+from server_commands import ServerCommand, program
 from services.postgres import PostgresDatabases, PostgresServer
 
 POLL = {"FADER_POLL_SECONDS": "0.1"}
 
 
-def run(database_url: str, *arguments: str) -> Done:
-    """Run the server's program beside servers."""
-    done = subprocess.run(
-        [sys.executable, "-m", "fader_server", *arguments],
-        env=os.environ | {"DATABASE_URL": database_url},
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> ServerCommand:
+    """The server's commands, beside servers."""
+    return ServerCommand(capsys, monkeypatch)
 
 
 class Follower:
@@ -99,7 +95,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     server.close()
 
 
-def test_sqlite_restored_under_a_server(server: ServerProcess, tmp_path: Path) -> None:
+def test_sqlite_restored_under_a_server(server: ServerProcess, run: ServerCommand, tmp_path: Path) -> None:
     url, file = f"sqlite:///{server.database}", str(tmp_path / "backup.db")
 
     def save() -> None:
@@ -119,7 +115,9 @@ def test_sqlite_restored_under_a_server(server: ServerProcess, tmp_path: Path) -
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_backup_from_before_there_were_these_credentials(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_backup_from_before_there_were_these_credentials(
+    server: ServerProcess, run: ServerCommand, tmp_path: Path
+) -> None:
     """Those that the settings name are there after the next start, whatever was restored."""
     with closing(server.sibling(tmp_path / "stranger")) as stranger:
         stranger.admin_token = f"{server.admin_token}-another"
@@ -161,7 +159,7 @@ def nodes(cluster: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_postgresql_restored_beside_servers_and_put_in_place(
-    nodes: list[ServerProcess], cluster: PostgresServer
+    nodes: list[ServerProcess], cluster: PostgresServer, run: ServerCommand
 ) -> None:
     """As docs/how-to/back-up.md says: into a database of its own, which then takes the name of the one in use."""
     url, restored = nodes[0]._environment["DATABASE_URL"], cluster.create_database()
@@ -172,7 +170,7 @@ def test_postgresql_restored_beside_servers_and_put_in_place(
 
     def restore() -> None:
         cluster.run("pg_restore", "--exit-on-error", f"--dbname={restored}", "fader.dump")
-        assert run(restored, "migrate").code == 0
+        assert program("migrate", DATABASE_URL=restored).code == 0
         done = run(restored, "renew-epochs")
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith("3 environments have begun a new epoch")
@@ -190,7 +188,7 @@ def test_postgresql_restored_beside_servers_and_put_in_place(
         assert "a chore failed" not in node.log.read_text()
 
 
-def test_epochs_renewed_under_servers(nodes: list[ServerProcess]) -> None:
+def test_epochs_renewed_under_servers(nodes: list[ServerProcess], run: ServerCommand) -> None:
     """Whatever has brought the state back: from here on everybody follows it, even to a revision that they have."""
     nodes[0].admin.create_flag("renewed")
     here = nodes[0].admin.ok("GET", "/projects/default/environments/production")
@@ -208,16 +206,16 @@ def test_epochs_renewed_under_servers(nodes: list[ServerProcess]) -> None:
             wait_for(lambda follower=follower: follower.client.revision == revision, "the SDK to follow")
 
 
-def test_a_disk_that_is_full_changes_nothing(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_changes_nothing(server: ServerProcess, run: ServerCommand, tmp_path: Path) -> None:
     """Files may not grow beyond a limit, which is what a full disk amounts to."""
     url, file = f"sqlite:///{server.database}", tmp_path / "backup.db"
     server.admin.create_flag("a")
     assert run(url, "backup", str(file)).code == 0
     server.admin.create_flag("b")
-    program = [sys.executable, "-m", "fader_server"]
+    whole = [sys.executable, "-m", "fader_server"]
     for arguments in (["backup", str(tmp_path / "another.db")], ["restore", str(file)]):
         full = subprocess.run(
-            ["/bin/sh", "-c", 'ulimit -f 40 && exec "$@"', "sh", *program, *arguments],
+            ["/bin/sh", "-c", 'ulimit -f 40 && exec "$@"', "sh", *whole, *arguments],
             env=os.environ | {"DATABASE_URL": url},
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
@@ -229,7 +227,7 @@ def test_a_disk_that_is_full_changes_nothing(server: ServerProcess, tmp_path: Pa
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
-def test_what_is_for_sqlite_names_what_is_for_postgresql(command: str, tmp_path: Path) -> None:
+def test_what_is_for_sqlite_names_what_is_for_postgresql(command: str, run: ServerCommand, tmp_path: Path) -> None:
     done = run("postgresql://fader:hunter2@127.0.0.1:1/fader", command, str(tmp_path / "fader.db"))
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     for name in ("pg_dump", "pg_restore", "fader-server renew-epochs"):

@@ -66,6 +66,7 @@ def test_a_stream_gets_everything_in_order_and_then_its_end() -> None:
         waiting = asyncio.create_task(subscription.read())
         await asyncio.sleep(0)
         subscription.put(b"3")
+        subscription.wake()
         found.append(await waiting)
         subscription.put(b"4")
         subscription.end(Ending.GOODBYE)
@@ -96,6 +97,7 @@ def test_one_message_may_be_larger_than_all_that_may_wait() -> None:
         subscription = Subscription("key", b"", VERSION, never)
         await subscription.read()
         subscription.put(b"x" * (MOST_UNREAD_BYTES + 1))
+        subscription.wake()
         return await subscription.read()
 
     assert len(asyncio.run(run()) or b"") == MOST_UNREAD_BYTES + 1

@@ -25,6 +25,7 @@ Admit: TypeAlias = Callable[[StreamEvent, int], None]
 _BATCH: Final = 500
 _WORTH_A_THREAD: Final = 65_536
 _AFTER_REVOCATION: Final = 1_000  # milliseconds; there is nothing to gain from coming back sooner
+_AT_ONCE: Final = 128  # streams; writing to so many sockets takes a few milliseconds
 _AFTER_THE_END: Final = 1_000  # milliseconds
 _DELTAS: Final = 32
 """First messages kept: those who lost the same server hold one of a few revisions, and need the same."""
@@ -59,6 +60,8 @@ class Feed:
         self._deltas: dict[int, bytes] = {}
         self._event: bytes | None = None
         self._subscriptions: set[Subscription] = set()
+        self._sleeping: set[Subscription] = set()
+        self._waking: asyncio.Task[None] | None = None
         self._following = asyncio.Lock()
         self._reaching_back = asyncio.Lock()
         self._encoding: asyncio.Task[Encoded] | None = None
@@ -146,7 +149,18 @@ class Feed:
         """Send an event to everybody."""
         for subscription in self._subscriptions:
             subscription.put(message)
+        self._sleeping |= self._subscriptions
+        if self._waking is None:
+            self._waking = asyncio.create_task(self._wake())
         self._metrics.event_sent(event, len(message), len(self._subscriptions))
+
+    async def _wake(self) -> None:
+        """Let them read, a few at a time, so that whatever else the server has to do gets its turn in between."""
+        while self._sleeping:
+            for _ in range(min(_AT_ONCE, len(self._sleeping))):
+                self._sleeping.pop().wake()
+            await asyncio.sleep(0)
+        self._waking = None
 
     def end(self, retry_milliseconds: int, *, key_id: str | None = None) -> None:
         """Say goodbye: to everybody and for good, or to those who came with one key."""
@@ -176,10 +190,10 @@ class Feed:
             while True:
                 place = self._snapshot
                 committed = await self._store.committed_after(place.project, place.environment, place.revision, _BATCH)
-                if any(one.change.epoch != place.epoch for one in committed):
-                    await self._begin_anew()
-                    return
                 for one in committed:
+                    if one.change.epoch != place.epoch or one.change.since != self._snapshot.revision:
+                        await self._begin_anew()
+                        return
                     self._advance(one.change)
                     self._metrics.change_propagated((self._clock() - one.at).total_seconds())
                 if len(committed) < _BATCH:

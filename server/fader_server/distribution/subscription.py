@@ -48,7 +48,7 @@ class Subscription:
         self._awake.set()
 
     def put(self, message: bytes) -> None:
-        """Send a message after those that wait already."""
+        """Send a message after those that wait already, once the reader is woken."""
         if self.ending is not None:
             return
         if self._unread and (len(self._unread) >= MOST_UNREAD or self._unread_bytes + len(message) > MOST_UNREAD_BYTES):
@@ -59,6 +59,9 @@ class Subscription:
             return
         self._unread.append(message)
         self._unread_bytes += len(message)
+
+    def wake(self) -> None:
+        """Let the reader read what waits."""
         self._awake.set()
 
     def end(self, ending: Ending) -> None:

@@ -1,0 +1,122 @@
+"""A distributor on a real database that a test can hold up, or break, for a moment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+from fader import model
+from fader_server.bus import Message
+from fader_server.bus.in_process import InProcessBus
+from fader_server.distribution import Distributor
+from fader_server.distribution.distributor import Pace
+from fader_server.storage import Store, changes, environments, keys
+from fader_server.storage.documents import flag_document
+from fader_server.storage.records import Committed, Configuration, Definition, Entry, EnvironmentState, SdkKey
+from fader_server.telemetry import Telemetry
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+class TroubledStore(Store):
+    """A store whose answers a test can hold back, or replace by a fault. It counts what it is asked."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url)
+        self.asked: dict[str, int] = {}
+
+    trouble: Callable[[str, tuple[object, ...]], Awaitable[None]] | None = None
+    """Called with the question and its arguments when the answer is known, and before it is given."""
+
+    async def _answer(self, question: str, *arguments: object) -> None:
+        self.asked[question] = self.asked.get(question, 0) + 1
+        if self.trouble is not None:
+            await self.trouble(question, arguments)
+
+    async def environments(self) -> list[EnvironmentState]:
+        found = await super().environments()
+        await self._answer("environments")
+        return found
+
+    async def snapshot(self, project: str, environment: str) -> model.Snapshot | None:
+        found = await super().snapshot(project, environment)
+        await self._answer("snapshot", environment)
+        return found
+
+    async def changes_after(self, project: str, environment: str, revision: int, limit: int) -> list[model.Change]:
+        found = [one.change for one in await super().committed_after(project, environment, revision, limit)]
+        await self._answer("changes_after", environment, revision)
+        return found
+
+    async def committed_after(self, project: str, environment: str, revision: int, limit: int) -> list[Committed]:
+        found = await super().committed_after(project, environment, revision, limit)
+        await self._answer("committed_after", environment, revision)
+        return found
+
+    async def invalid_keys(self, key_ids: Sequence[str], now: datetime) -> set[str]:
+        found = await super().invalid_keys(key_ids, now)
+        await self._answer("invalid_keys")
+        return found
+
+    async def change(self, environment: str = "production", key: str = "a", *, times: int = 1) -> int:
+        """Write to the log, as a write does; nobody is told."""
+        revision = 0
+        for _ in range(times):
+            definition = Definition(project="default", key=key, created_at=NOW, updated_at=NOW)
+            document = flag_document(definition, Configuration(enabled=True))
+            entry = Entry(
+                kind="flag", key=key, action="on", actor="ada", at=NOW, reason="", before=None, after=document
+            )
+            async with self.write() as connection:
+                revision = await changes.append(connection, "default", environment, entry)
+        return revision
+
+    async def create_environment(self, key: str) -> None:
+        async with self.write() as connection:
+            await environments.insert(connection, "default", [key], NOW)
+
+    async def create_key(self, key_id: str, environment: str) -> None:
+        key = SdkKey(
+            id=key_id,
+            name=key_id,
+            project="default",
+            environment=environment,
+            kind="server",
+            prefix="",
+            created_at=NOW,
+        )
+        async with self.write() as connection:
+            await keys.insert_key(connection, key, digest=key_id)
+
+    async def delete_environment(self, key: str) -> None:
+        async with self.write() as connection:
+            await environments.delete(connection, "default", key)
+
+
+class Setting:
+    """A distributor, its store, and the bus."""
+
+    def __init__(self, store: TroubledStore) -> None:
+        self.store = store
+        self.bus = InProcessBus()
+        # Nothing happens by itself unless a test wants it to: the database is asked when the bus has lost messages.
+        pace = Pace(heartbeat=3600.0, poll=3600.0, poll_without_bus=3600.0)
+        self.distributor = Distributor(store, self.bus, None, lambda: NOW, pace, Telemetry())
+        self._stack = AsyncExitStack()
+
+    async def run(self) -> None:
+        await self._stack.enter_async_context(self.distributor.running())
+
+    async def tell(self, message: Message) -> None:
+        """Let the distributor hear a message."""
+        await self.bus.publish(message)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -49,6 +49,11 @@ _LONGEST: Final[dict[str, float]] = {
 """Seconds, by kind."""
 
 
+_MOST_LATE: Final = 1.0
+"""Seconds after its planned end until which a fault is still worth while: where mending takes long, on a machine that
+has much else to do, what was planned for meanwhile is left out, so that the whole does not last much longer."""
+
+
 def draw_schedule(
     rng: random.Random, kinds: Mapping[str, Sequence[str]], seconds: float, faults_per_second: float
 ) -> list[Planned]:
@@ -108,6 +113,8 @@ class Nemesis:
     def _trouble(self, schedule: Sequence[Planned]) -> None:
         try:
             for planned in schedule:
+                if time.monotonic() - self._began > planned.at + planned.seconds + _MOST_LATE:
+                    continue
                 self._wait_until(planned.at)
                 began = time.monotonic()
                 mend = self._break(planned)

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from fader_server.access.credentials import TOKEN_PREFIX, digest, presented, sdk_key_parts
 from fader_server.access.principals import AdminPrincipal, SdkPrincipal
-from fader_server.bus import CredentialRevoked, Message
+from fader_server.bus import CredentialRevoked, EnvironmentRemoved, Message
 from fader_server.errors import Forbidden, Unauthorized, Unavailable
 from fader_server.standby import Standby
 from fader_server.storage import Store, keys
@@ -88,10 +88,10 @@ class _Known(Generic[_CredentialT]):
         seen = self._seen.get(secret_digest)
         return seen[0] if seen is not None and abs(now - seen[1]) < _TRUSTED_FOR else None
 
-    def forget(self, credential_id: str) -> None:
+    def forget(self, is_meant: Callable[[_CredentialT], bool]) -> None:
         self._forgotten += 1
         self._asking = {}
-        self._seen = {known: seen for known, seen in self._seen.items() if seen[0].id != credential_id}
+        self._seen = {known: seen for known, seen in self._seen.items() if not is_meant(seen[0])}
 
 
 class Access:
@@ -188,14 +188,21 @@ class Access:
 
     def forget(self, credential_id: str) -> None:
         """Look a key or token up anew at its next use, because it was revoked, deleted or changed."""
-        self._keys.forget(credential_id)
-        self._tokens.forget(credential_id)
+        self._keys.forget(lambda key: key.id == credential_id)
+        self._tokens.forget(lambda token: token.id == credential_id)
 
     async def follow(self, messages: AsyncIterator[Message]) -> None:
-        """Forget what other servers say was revoked, for as long as there are messages."""
+        """Forget what is said to be revoked, for as long as there are messages. With an environment go its keys: they
+        must not open one that is made under the same name."""
         async for message in messages:
-            if isinstance(message, CredentialRevoked):
-                self.forget(message.credential_id)
+            match message:
+                case CredentialRevoked(credential_id):
+                    self.forget(credential_id)
+                case EnvironmentRemoved(project, environment):
+                    self._forget_environment(project, environment)
+
+    def _forget_environment(self, project: str, environment: str) -> None:
+        self._keys.forget(lambda key: (key.project, key.environment) == (project, environment))
 
     async def close(self) -> None:
         """Write down the last uses that are not written yet."""

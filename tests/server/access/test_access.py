@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.access import Access, Forbidden, Unauthorized, ensure_initial_credentials, has_admin_token
 from fader_server.access.issuing import CredentialService
+from fader_server.bus import EnvironmentRemoved
 from fader_server.bus.in_process import InProcessBus
 from fader_server.errors import Unavailable
-from fader_server.storage import Store, keys, schema
+from fader_server.storage import Store, environments, keys, schema
 from fader_server.storage.records import SdkKey
 from services.postgres import PostgresDatabases
 
@@ -283,3 +284,18 @@ async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered_as_
     with pytest.raises(Unauthorized, match="revoked"):
         await access.sdk_principal(SDK_KEY)
     await access.close()
+
+
+async def test_with_an_environment_its_keys_are_forgotten(store: Store, access: Access) -> None:
+    """Made anew under the same name, it is none of theirs; they would else be good for some seconds more."""
+    assert (await access.sdk_principal(SDK_KEY)).environment == "production"
+    async with store.write() as connection:
+        await environments.delete(connection, "default", "production")
+        await environments.insert(connection, "default", ["production"], BEGIN)
+    bus = InProcessBus()
+    async with bus.subscribe() as messages:
+        await bus.publish(EnvironmentRemoved("default", "production"))
+        await bus.close()
+        await access.follow(messages)
+    with pytest.raises(Unauthorized):
+        await access.sdk_principal(SDK_KEY)

@@ -15,7 +15,7 @@ from raw_stream import RawStream
 from scraping import scrape
 from sdk_contract.sdk_under_test import SdkProcess
 
-pytestmark = pytest.mark.xdist_group("faults of clocks")
+pytestmark = pytest.mark.xdist_group("faults-of-clocks")
 
 DAY = 86_400.0
 

@@ -8,7 +8,7 @@ import pytest
 from faults.cluster import Cluster, running_cluster
 from faults.testbed import paused
 
-pytestmark = pytest.mark.xdist_group("faults of nodes")
+pytestmark = pytest.mark.xdist_group("faults-of-nodes")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from faults.testbed import Node
 from faults.writers import ENVIRONMENTS
 from processes import Answer, wait_for
 
-pytestmark = pytest.mark.xdist_group("faults of PostgreSQL")
+pytestmark = pytest.mark.xdist_group("faults-of-postgresql")
 
 UNAVAILABLE = "urn:fader:problem:unavailable"
 

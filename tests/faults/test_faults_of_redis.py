@@ -9,7 +9,7 @@ from faults.cluster import Cluster, running_cluster
 from faults.testbed import Node
 from processes import wait_for
 
-pytestmark = pytest.mark.xdist_group("faults of Redis")
+pytestmark = pytest.mark.xdist_group("faults-of-redis")
 
 
 @pytest.fixture(scope="module")

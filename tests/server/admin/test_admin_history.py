@@ -1,15 +1,22 @@
 """The history: what each change tells, in pages and as a stream."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import urllib3
 
 from admin_server import ADMIN_TOKEN, AdminClient, AdminServer, running_admin_server
+from fader_server.api.admin.following import followed_changes
+from fader_server.api.admin.services import AdminServices
+from fader_server.bus.in_process import InProcessBus
+from fader_server.storage import Store
 
 
 class EventStream:
@@ -184,6 +191,46 @@ def test_a_quiet_stream_shows_that_it_lives(server: AdminServer) -> None:
         assert stream.next_block() == {"comment": "heartbeat"}
 
 
+@contextmanager
+def busy(admin: AdminClient, project: str) -> Iterator[None]:
+    """Something changes in a project, many times in each interval between heartbeats."""
+    admin.post(f"/projects/{project}/flags", {"key": "busy"})
+    enough = threading.Event()
+
+    def write() -> None:
+        writer = admin.as_token(ADMIN_TOKEN)
+        while not enough.is_set():
+            for verb in ("on", "off"):
+                writer.post(f"/projects/{project}/flags/busy/environments/production/{verb}")
+        writer.close()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        writing.join()
+
+
+def test_a_stream_shows_that_it_lives_however_busy_others_are(
+    server: AdminServer, admin: AdminClient, project: str
+) -> None:
+    """What happens elsewhere is heard by its server, and not by its reader."""
+    with busy(admin, project), following(server.url, "?project=default") as stream:
+        for _ in range(3):
+            assert stream.next_block() == {"comment": "heartbeat"}
+
+
+def test_a_busy_stream_ends_with_its_token_too(server: AdminServer, admin: AdminClient, project: str) -> None:
+    token = admin.post("/tokens", {"name": "short", "role": "viewer"}).body
+    with busy(admin, project), following(server.url, token=token["secret"]) as stream:
+        assert stream.next_event()["event"] == "change"
+        admin.delete(f"/tokens/{token['id']}")
+        while stream.next_event()["event"] != "goodbye":
+            pass
+
+
 def test_a_stream_shows_only_what_its_token_may_see(server: AdminServer, admin: AdminClient, project: str) -> None:
     limited = {"name": "staging only", "role": "viewer", "environments": ["staging"], "projects": [project]}
     token = admin.post("/tokens", limited).body["secret"]
@@ -221,3 +268,20 @@ def test_a_server_that_stops_says_goodbye(tmp_path: Path) -> None:
 def test_a_wrong_place_to_resume_at_is_refused(admin: AdminClient, number: str) -> None:
     refused = admin.send("GET", "/changes/stream", headers={"Last-Event-ID": number})
     assert (refused.status, refused.body["field"]) == (422, "Last-Event-ID")
+
+
+def test_a_stream_ends_in_good_order_when_the_database_goes_away(tmp_path: Path) -> None:
+    """It can go on where it was, so it is no error. (A store that was never opened is one whose database is away.)"""
+
+    async def run() -> list[bytes]:
+        store = Store(f"sqlite:///{tmp_path}/fader.db")
+        admin = cast("AdminServices", SimpleNamespace(bus=InProcessBus(), store=store, heartbeat_seconds=1.0))
+
+        async def may_stay() -> bool:
+            return True
+
+        found = [event async for event in followed_changes(admin, 5, lambda _: True, may_stay)]
+        await store.close()
+        return found
+
+    assert [event.partition(b"\n")[0] for event in asyncio.run(run())] == [b": follows changes", b"event: goodbye"]

@@ -5,14 +5,16 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeAlias
 
 import msgspec
 
 from fader_server.api.admin.services import AdminServices
 from fader_server.api.admin.views import change_view
-from fader_server.bus import RevisionHint
+from fader_server.bus import Message, RevisionHint
 from fader_server.errors import Unavailable
 from fader_server.storage import changes
 from fader_server.storage.records import LoggedChange
@@ -34,35 +36,57 @@ async def followed_changes(
         wanted: whether the reader asked for a change, and may see it.
         may_stay: asked with each heartbeat; a reader whose token has become invalid is sent away.
     """
-    async with admin.bus.subscribe() as messages:
-        # Subscribed first and read then: what happens in between is seen twice, and sent once.
-        async with admin.store.read() as connection:
-            start = await changes.newest_number(connection) if since is None else since
-        yield _OPENING
-        place = _Place(admin, start)
-        if since is not None:
-            async for change in place.catch_up():
-                if wanted(change):
-                    yield _event(change)
-        heard = asyncio.ensure_future(anext(messages, None))
-        try:
-            while True:
-                done, _ = await asyncio.wait({heard}, timeout=admin.heartbeat_seconds)
-                if not done:
-                    if not await may_stay():
-                        break
-                    yield _HEARTBEAT
-                    continue
-                message = heard.result()
-                if message is None:
-                    break
-                heard = asyncio.ensure_future(anext(messages, None))
-                if isinstance(message, RevisionHint) and wanted(message):
-                    async for change in place.go_on(message):
+    try:
+        async with admin.bus.subscribe() as messages:
+            # Subscribed first and read then: what happens in between is seen twice, and sent once.
+            place = _Place(admin, await _newest_number(admin) if since is None else since)
+            yield _OPENING
+            if since is not None:
+                async for change in place.catch_up():
+                    if wanted(change):
                         yield _event(change)
-            yield _GOODBYE
-        finally:
-            heard.cancel()
+            async with aclosing(_as_they_happen(admin, messages, place, wanted, may_stay)) as events:
+                async for event in events:
+                    yield event
+    except Unavailable:  # it can go on from here when the database is back
+        pass
+    yield _GOODBYE
+
+
+async def _newest_number(admin: AdminServices) -> int:
+    async with admin.store.read() as connection:
+        return await changes.newest_number(connection)
+
+
+async def _as_they_happen(
+    admin: AdminServices,
+    messages: AsyncIterator[Message],
+    place: "_Place",
+    wanted: Wanted,
+    may_stay: Callable[[], Awaitable[bool]],
+) -> AsyncGenerator[bytes, None]:
+    heard = asyncio.ensure_future(anext(messages, None))
+    # By the clock, however much is heard meanwhile: that may all be of no interest to this reader.
+    heartbeat = time.monotonic() + admin.heartbeat_seconds
+    try:
+        while True:
+            done, _ = await asyncio.wait({heard}, timeout=max(heartbeat - time.monotonic(), 0))
+            if time.monotonic() >= heartbeat:
+                heartbeat = time.monotonic() + admin.heartbeat_seconds
+                if not await may_stay():
+                    return
+                yield _HEARTBEAT
+            if not done:
+                continue
+            message = heard.result()
+            if message is None:
+                return
+            heard = asyncio.ensure_future(anext(messages, None))
+            if isinstance(message, RevisionHint) and wanted(message):
+                async for change in place.go_on(message):
+                    yield _event(change)
+    finally:
+        heard.cancel()
 
 
 class _Place:

@@ -75,6 +75,7 @@ async def stream_changes(
         refuse_project(principal, project)
     if environment is not None:
         refuse_environment(principal, environment)
+    await admin.store.ping()  # while the database is away, an error says more than a stream that ends at once
     seen = request.headers.get("last-event-id")
     since = None if seen is None else _number(seen, "Last-Event-ID")
     if project is not None:

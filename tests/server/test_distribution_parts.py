@@ -103,6 +103,27 @@ def test_one_message_may_be_larger_than_all_that_may_wait() -> None:
     assert len(asyncio.run(run()) or b"") == MOST_UNREAD_BYTES + 1
 
 
+def test_a_reader_that_is_woken_for_what_it_has_read_already_sleeps_on() -> None:
+    async def follow() -> list[bytes | None]:
+        subscription = Subscription("key", b"1", VERSION, never)
+        got = [await subscription.read()]
+        subscription.put(b"2")
+        subscription.wake()
+        subscription.put(b"3")
+        got.append(await subscription.read())
+        subscription.wake()  # for 3
+        reading = asyncio.create_task(subscription.read())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not reading.done()
+        subscription.put(b"4")
+        subscription.wake()
+        got.append(await reading)
+        return got
+
+    assert asyncio.run(follow()) == [b"1", b"23", b"4"]
+
+
 def numbered(since: int, until: int) -> list[Change]:
     return [change(revision) for revision in range(since + 1, until + 1)]
 

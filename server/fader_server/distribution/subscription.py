@@ -72,12 +72,15 @@ class Subscription:
 
     async def read(self) -> bytes | None:
         """All that waits, as soon as there is something; ``None`` when the stream has ended."""
-        await self._awake.wait()
-        if not self._unread:
-            return None
-        messages = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
-        self._unread.clear()
-        self._unread_bytes = 0
-        if self.ending is None:
-            self._awake.clear()
-        return messages
+        while True:
+            await self._awake.wait()
+            if self.ending is None:
+                self._awake.clear()
+            if self._unread:
+                messages = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+                self._unread.clear()
+                self._unread_bytes = 0
+                return messages
+            if self.ending is not None:
+                return None
+            # It was woken for something that it had read already.

@@ -58,6 +58,11 @@ class TroubledStore(Store):
         await self._answer("invalid_keys")
         return found
 
+    async def valid_keys(self, project: str, environment: str) -> dict[str, SdkKey]:
+        found = await super().valid_keys(project, environment)
+        await self._answer("valid_keys", environment)
+        return found
+
     async def change(self, environment: str = "production", key: str = "a", *, times: int = 1) -> int:
         """Write to the log, as a write does; nobody is told."""
         revision = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Final
+from weakref import WeakSet
 
 from fader_server.distribution.feed import Feed
 from fader_server.errors import Unavailable
@@ -32,6 +33,7 @@ class Copying:
         self._standby = standby
         self._saved: dict[tuple[str, str], tuple[object, dict[str, SdkKey]]] = {}
         self._until_keys = 0
+        self._stumbling: WeakSet[Feed] = WeakSet()
         self._awake = asyncio.Event()
         self.is_working = True
         """Whether the last copy could be saved."""
@@ -47,7 +49,7 @@ class Copying:
         self._until_keys = _ROUNDS_UNTIL_KEYS if looks_at_keys else self._until_keys - 1
         try:
             for feed in feeds:
-                await self._save(feed, looks_at_keys=looks_at_keys)
+                await self._save_or_skip(feed, looks_at_keys=looks_at_keys)
         except Unavailable as fault:
             if self.is_working:
                 _log.warning("copies of environments cannot be saved", why=fault.detail)
@@ -62,9 +64,21 @@ class Copying:
             pass
         self._awake.clear()
 
+    async def _save_or_skip(self, feed: Feed, *, looks_at_keys: bool) -> None:
+        try:
+            await self._save(feed, looks_at_keys=looks_at_keys)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 (one environment that cannot be copied is no reason not to copy the others)
+            if feed not in self._stumbling:
+                self._stumbling.add(feed)
+                place = feed.snapshot.project, feed.snapshot.environment
+                _log.exception("an environment cannot be copied; it is tried again", place=":".join(place))
+        else:
+            self._stumbling.discard(feed)
+
     async def _save(self, feed: Feed, *, looks_at_keys: bool) -> None:
-        snapshot = feed.snapshot
-        place = snapshot.project, snapshot.environment
+        place = feed.snapshot.project, feed.snapshot.environment
         version, keys = self._saved.get(place, (None, {}))
         if version == feed.version and not looks_at_keys:
             return
@@ -72,5 +86,5 @@ class Copying:
         if version == feed.version and found == keys:
             return
         version = feed.version
-        await self._standby.save(EnvironmentCopy(snapshot=snapshot, keys=found))
+        await self._standby.save(EnvironmentCopy(snapshot=feed.snapshot, keys=found))
         self._saved[place] = (version, found)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fader_server.serving import _bind
+from fader_server.settings import read_settings
 from processes import ServerProcess, running_server, wait_for
 from raw_connection import RawConnection
 from raw_stream import RawStream
@@ -189,6 +191,13 @@ def test_a_server_listens_on_ipv6_as_well(tmp_path: Path) -> None:
             with contextlib.closing(socket.create_connection((host, server.port), timeout=10)) as connection:
                 connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: fader\r\n\r\n")
                 assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
+def test_the_kernel_is_told_how_long_to_hope_for_a_client_that_has_vanished() -> None:
+    """Its connection says nothing any more, not even that it is over. (To pull a cable is more than a test can do.)"""
+    with contextlib.closing(_bind(read_settings({"FADER_PORT": "0", "FADER_STUCK_SECONDS": "20"}))) as listening:
+        assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
 def test_streams_that_are_opened_while_the_server_leaves_are_told_so(tmp_path: Path) -> None:

@@ -184,10 +184,10 @@ class Feed:
         """All who listen at this moment."""
         return list(self._subscriptions)
 
-    async def catch_up(self) -> None:
-        """Read what has been committed since, and pass it on."""
+    async def catch_up(self, revision: int | None = None) -> None:
+        """Read what has been committed since, and pass it on; unless ``revision`` is being served already."""
         async with self._following:
-            while True:
+            while revision is None or revision > self._snapshot.revision:
                 place = self._snapshot
                 committed = await self._store.committed_after(place.project, place.environment, place.revision, _BATCH)
                 for one in committed:
@@ -234,7 +234,7 @@ class Feed:
         """Get what is needed to go on from ``since``. While the database is away, what is in memory must do."""
         with suppress(Unavailable):
             if since.revision > self._snapshot.revision:
-                await self.catch_up()  # it was at another server, which heard of a change before us
+                await self.catch_up(since.revision)  # it was at another server, which heard of a change before us
             else:
                 await self._reach_back(since.revision)
 

@@ -73,9 +73,12 @@ async def test_who_is_ahead_of_this_server_lets_it_catch_up(setting: Setting, st
     await store.change(times=3)
     feed = await setting.distributor.feed(*HERE)
     await store.change(times=2)
-    subscription = await feed.subscribe("key", Version(feed.version.epoch, 5))
-    assert await first_event(subscription) is None
-    assert subscription.version == feed.version == Version(feed.version.epoch, 5)
+    store.asked.clear()
+    held = Version(feed.version.epoch, 5)
+    for subscription in await asyncio.gather(*(feed.subscribe("key", held) for _ in range(100))):
+        assert await first_event(subscription) is None
+        assert subscription.version == feed.version == held
+    assert store.asked == {"committed_after": 1}
 
 
 async def test_while_the_database_is_away_memory_must_do(setting: Setting, store: TroubledStore) -> None:

@@ -256,6 +256,7 @@ class Cluster:
         found = self.violations()
         shown = "\n".join(str(violation) for violation in found[:10])
         assert not found, f"{len(found)} violations; the history is in {self._folder}:\n{shown}"
+        print(f"measured: memory of each node: {', '.join(f'{node.memory() / 1e6:.0f} MB' for node in self.nodes)}")
         return seconds
 
     def followers_arrive(self) -> None:

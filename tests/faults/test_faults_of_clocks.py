@@ -33,7 +33,7 @@ def oddest_change(cluster: Cluster) -> timedelta:
     return max(abs(datetime.fromisoformat(change["at"]) - datetime.now(UTC)) for change in changes["items"])
 
 
-@pytest.mark.parametrize("days", [2, -2, 400, -400])
+@pytest.mark.parametrize("days", [400, -400])
 def test_the_clock_of_one_server_is_set(cluster: Cluster, days: int) -> None:
     """Streams live on, keys and tokens stay good, and the log keeps its order, whatever the dates in it are."""
     node, other = cluster.nodes

@@ -2,6 +2,7 @@
 until it is back, or succeed if it was only a moment."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ from faults.cluster import Cluster, running_cluster
 from faults.testbed import Node
 from faults.writers import ENVIRONMENTS
 from processes import Answer, wait_for
+from raw_stream import RawStream
 
 pytestmark = pytest.mark.xdist_group("faults-of-postgresql")
 
@@ -139,6 +141,10 @@ def test_a_node_is_restarted_while_it_is_away(cluster: Cluster) -> None:
     assert (ready.status, ready.json["status"]) == (200, "degraded")
     unknown = cluster.snapshot(node, key="default:production.this-is-no-key-of-ours")
     assert unknown.status == 503, "nobody can know whether it is valid"
-    cluster.postgres.start()
-    cluster.recovers()
+    with closing(RawStream(node.server, key=cluster.nodes[0].server.sdk_key())) as stream:
+        assert stream.headers["fader-stale"] == "true"
+        assert stream.event()[1]["revision"] == newest
+        cluster.postgres.start()
+        cluster.recovers()
+        stream.follow(cluster.revision(node))
     is_current_again(cluster)

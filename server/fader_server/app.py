@@ -22,7 +22,7 @@ from fader_server.api.request_limits import RequestLimits, RequestRates
 from fader_server.api.request_log import RequestLog
 from fader_server.api.request_spans import RequestSpans
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
-from fader_server.bus import Bus
+from fader_server.bus import Bus, Message
 from fader_server.bus.in_process import InProcessBus
 from fader_server.distribution import Distributor
 from fader_server.distribution.distributor import Pace
@@ -83,7 +83,7 @@ def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
     return SnapshotShortcut(logged, app, limited)
 
 
-def _sources(distributor: Distributor, store: Store, bus: Bus) -> Sources:
+def _sources(distributor: Distributor, store: Store, bus: Bus[Message]) -> Sources:
     return Sources(
         environments=distributor.followed,
         connections=lambda: store.pool,
@@ -144,10 +144,11 @@ def _admission(settings: Settings, telemetry: Telemetry) -> Admission:
 
 async def _shared(
     settings: Settings, store: Store, telemetry: Telemetry, stack: AsyncExitStack
-) -> tuple[Bus, Standby | None]:
+) -> tuple[Bus[Message], Standby | None]:
     """What servers on one database have in common besides it."""
     if settings.redis_url is None:
-        return InProcessBus(hears_all=not store.is_shared), None
+        alone: InProcessBus[Message] = InProcessBus(hears_all=not store.is_shared)
+        return alone, None
     # redis-py takes a quarter of a second to import, and all of OpenTelemetry with it where that is installed.
     from fader_server.bus.redis_bus import RedisBus
     from fader_server.redis_client import redis_client
@@ -158,7 +159,7 @@ async def _shared(
     except ValueError as error:
         raise SettingsError((f"REDIS_URL {error}",)) from None
     stack.push_async_callback(client.aclose)
-    bus = RedisBus(client, f"{settings.redis_prefix}:bus", telemetry.metrics)
+    bus: RedisBus[Message] = RedisBus(client, f"{settings.redis_prefix}:bus", of=Message, metrics=telemetry.metrics)
     await stack.enter_async_context(bus.running())
     return bus, RedisStandby(client, settings.redis_prefix)
 

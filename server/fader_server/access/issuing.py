@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.access.authentication import Access
 from fader_server.access.credentials import digest, new_id, new_sdk_key, new_token, recognisable
-from fader_server.bus import Bus, CredentialRevoked
+from fader_server.bus import Bus, CredentialRevoked, Message
 from fader_server.errors import FieldError, Invalid, NotFound
 from fader_server.storage import Store, environments, keys
 from fader_server.storage.idempotency import Holding, not_held
@@ -51,7 +51,7 @@ class CredentialService:
     """
 
     def __init__(
-        self, store: Store, bus: Bus, access: Access, clock: Callable[[], datetime], hold: Holding = not_held
+        self, store: Store, bus: Bus[Message], access: Access, clock: Callable[[], datetime], hold: Holding = not_held
     ) -> None:
         self._store = store
         self._bus = bus

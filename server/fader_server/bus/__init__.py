@@ -1,60 +1,51 @@
-"""Hints between the parts of the server, and between servers: something has happened, look it up in the
-database.
+"""What the parts of the server tell each other, and servers each other: something has happened.
 
-A message never carries state, so losing one costs time (until somebody polls), never correctness.
+There is a bus for each family of messages. The first and most important one carries hints (:data:`Message`): look it up
+in the database. A hint never carries state, so losing one costs time (until somebody polls), never correctness.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
-from msgspec import Struct
+from fader_server.bus.messages import BusMessage, CredentialRevoked, EnvironmentRemoved, MessagesLost, RevisionHint
 
-
-class RevisionHint(Struct, frozen=True, tag=True):
-    """This environment has reached at least this revision."""
-
-    project: str
-    environment: str
-    revision: int
-    trace: str | None = None
-    """The step of a trace that led to it, if there is one: a W3C ``traceparent``."""
-
-
-class CredentialRevoked(Struct, frozen=True, tag=True):
-    """This SDK key or admin token is no longer valid: streams that were opened with it must end."""
-
-    credential_id: str
-
-
-class EnvironmentRemoved(Struct, frozen=True, tag=True):
-    """This environment no longer exists."""
-
-    project: str
-    environment: str
-
-
-class MessagesLost(Struct, frozen=True, tag=True):
-    """There may have been messages that nobody heard. Whoever lives by them should ask the database now."""
-
+__all__ = [
+    "Bus",
+    "BusMessage",
+    "CredentialRevoked",
+    "EnvironmentRemoved",
+    "Message",
+    "MessageT",
+    "MessagesLost",
+    "RevisionHint",
+]
 
 Message: TypeAlias = RevisionHint | CredentialRevoked | EnvironmentRemoved | MessagesLost
+"""A hint."""
+
+MessageT = TypeVar("MessageT", bound=BusMessage)
+"""The messages of one bus: a struct, or a union of structs that are tagged."""
 
 
-class Bus(Protocol):
-    """Carries every message to everyone who is subscribed at that moment, in order, without keeping it."""
+class Bus(Protocol[MessageT]):
+    """Carries every message to everyone who is subscribed at that moment, in order, without keeping it.
+
+    A subscriber that reads slowly misses nothing that it must know: of messages with one subject the newest waits for
+    it, and where that is still too much, all that waits is replaced by :class:`MessagesLost`.
+    """
 
     @property
     def hears_all(self) -> bool:
         """Whether every change, by whichever server, is told of at once. Where not, the database must be asked."""
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: MessageT) -> None:
         """Hand the message to all subscribers. Returns without waiting for them, and never fails."""
 
-    async def publish_here(self, message: Message) -> None:
+    async def publish_here(self, message: MessageT) -> None:
         """The same, for subscribers in this server only: it is nothing that others do not find by themselves."""
 
-    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[MessageT | MessagesLost]]:
         """Messages published from entering the context on. The iterator ends when the bus is closed."""
 
     async def close(self) -> None:

@@ -9,14 +9,15 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from typing import Any, Final, Generic
 
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from fader_server.bus import Message, MessagesLost
-from fader_server.bus.in_process import InProcessBus, Mailbox
+from fader_server.bus import MessagesLost, MessageT
+from fader_server.bus.in_process import InProcessBus
+from fader_server.bus.mailbox import Mailbox
 from fader_server.logs import logger
 from fader_server.redis_client import FAULTS
 from fader_server.telemetry import Metrics
@@ -35,26 +36,28 @@ class _Envelope(msgspec.Struct, frozen=True):
     """A message with its sender, who has told its own subscribers already."""
 
     sender: str
-    message: Message
+    message: msgspec.Raw
 
 
-class RedisBus:
+class RedisBus(Generic[MessageT]):
     """Implements :class:`fader_server.bus.Bus` for several servers.
 
     Args:
         client: Redis. Its timeouts bound how long a fault stays unnoticed.
-        channel: what servers that belong together share.
+        channel: what servers that belong together share; one for each family of messages.
+        of: the family: the struct, or the union of structs, that ``MessageT`` stands for.
         metrics: where messages are counted.
     """
 
-    def __init__(self, client: Redis, channel: str, metrics: Metrics | None = None) -> None:
+    def __init__(self, client: Redis, channel: str, *, of: Any, metrics: Metrics | None = None) -> None:
         self._metrics = metrics or Metrics()
         self._has_heard = False
         self._client = client
         self._channel = channel
         self._node = secrets.token_hex(8)
-        self._here = InProcessBus()
-        self._outgoing = Mailbox()
+        self._decoder: msgspec.json.Decoder[MessageT | MessagesLost] = msgspec.json.Decoder(of | MessagesLost)
+        self._here: InProcessBus[MessageT] = InProcessBus()
+        self._outgoing: Mailbox[MessageT] = Mailbox()
         self._hears = False
         self._is_heard = True
         self._said: bool | None = None
@@ -64,16 +67,16 @@ class RedisBus:
         """Whether Redis answers in both directions."""
         return self._hears and self._is_heard
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: MessageT) -> None:
         """Tell our own subscribers at once, and those of other servers as soon as Redis takes it."""
         await self._here.publish(message)
         self._outgoing.put(message)
 
-    async def publish_here(self, message: Message) -> None:
+    async def publish_here(self, message: MessageT) -> None:
         """Tell our own subscribers only."""
         await self._here.publish(message)
 
-    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[MessageT | MessagesLost]]:
         """What this server and others say, from entering the context on."""
         return self._here.subscribe()
 
@@ -112,7 +115,7 @@ class RedisBus:
             await asyncio.sleep(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
             failures += 1
 
-    async def _heard(self, connection: PubSub) -> AsyncIterator[Message]:
+    async def _heard(self, connection: PubSub) -> AsyncIterator[MessageT | MessagesLost]:
         """Messages of others, for as long as the connection lives; and first of all, that some may have been lost.
 
         Raises:
@@ -137,18 +140,18 @@ class RedisBus:
             elif received["type"] == "message" and (message := self._opened(received["data"])) is not None:
                 yield message
 
-    def _opened(self, data: bytes) -> Message | None:
+    def _opened(self, data: bytes) -> MessageT | MessagesLost | None:
         try:
             envelope = msgspec.json.decode(data, type=_Envelope)
+            return None if envelope.sender == self._node else self._decoder.decode(envelope.message)
         except msgspec.MsgspecError:
             # A later version may say what this one does not know.
             return MessagesLost()
-        return None if envelope.sender == self._node else envelope.message
 
     async def _send(self) -> None:
         failures = 0
         async for message in self._outgoing.read():
-            data = msgspec.json.encode(_Envelope(self._node, message))
+            data = msgspec.json.encode(_Envelope(self._node, msgspec.Raw(msgspec.json.encode(message))))
             while True:
                 try:
                     await self._client.publish(self._channel, data)
@@ -167,9 +170,12 @@ class RedisBus:
         self._hears = self._hears if hears is None else hears
         self._is_heard = self._is_heard if is_heard is None else is_heard
         if self.hears_all and self._said is not True:
-            _log.info("connected to Redis")
+            _log.info("connected to Redis", channel=self._channel)
             self._said = True
         elif fault is not None and self._said is not False:
-            why = f"{type(fault).__name__}: {fault}"
-            _log.warning("Redis does not answer; changes of other servers are looked up in the database", why=why)
+            _log.warning(
+                "Redis does not answer; what other servers do is looked up in the database",
+                channel=self._channel,
+                why=f"{type(fault).__name__}: {fault}",
+            )
             self._said = False

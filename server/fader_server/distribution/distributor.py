@@ -66,7 +66,7 @@ class Distributor:
     def __init__(
         self,
         store: Store,
-        bus: Bus,
+        bus: Bus[Message],
         standby: Standby | None,
         clock: Callable[[], datetime],
         pace: Pace,

@@ -81,7 +81,7 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        bus: Bus,
+        bus: Bus[Message],
         limits: Limits,
         clock: Callable[[], datetime],
         tracing: Tracing,

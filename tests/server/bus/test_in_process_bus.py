@@ -17,8 +17,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(params=[InProcessBus])
-def bus(request: pytest.FixtureRequest) -> Bus:
-    bus: Bus = request.param()
+def bus(request: pytest.FixtureRequest) -> Bus[Message]:
+    bus: Bus[Message] = request.param()
     return bus
 
 
@@ -27,7 +27,7 @@ async def _take(messages: Any, count: int) -> list[Message]:
         return [await anext(messages) for _ in range(count)]
 
 
-async def test_all_subscribers_hear_all_messages_in_order(bus: Bus) -> None:
+async def test_all_subscribers_hear_all_messages_in_order(bus: Bus[Message]) -> None:
     sent: list[Message] = [
         RevisionHint("p", "a", 1),
         CredentialRevoked("k"),
@@ -41,7 +41,7 @@ async def test_all_subscribers_hear_all_messages_in_order(bus: Bus) -> None:
         assert await _take(second, 4) == sent
 
 
-async def test_a_slow_subscriber_hears_only_the_newest_of_each_environment(bus: Bus) -> None:
+async def test_a_slow_subscriber_hears_only_the_newest_of_each_environment(bus: Bus[Message]) -> None:
     async with bus.subscribe() as messages:
         for revision in range(1, 1001):
             await bus.publish(RevisionHint("p", "a", revision))
@@ -55,7 +55,7 @@ async def test_a_slow_subscriber_hears_only_the_newest_of_each_environment(bus: 
         ]
 
 
-async def test_a_subscription_begins_when_it_is_entered(bus: Bus) -> None:
+async def test_a_subscription_begins_when_it_is_entered(bus: Bus[Message]) -> None:
     await bus.publish(CredentialRevoked("before"))
     async with bus.subscribe() as messages:
         await bus.publish(CredentialRevoked("after"))
@@ -63,7 +63,7 @@ async def test_a_subscription_begins_when_it_is_entered(bus: Bus) -> None:
     await bus.publish(CredentialRevoked("gone"))
 
 
-async def test_a_waiting_subscriber_is_woken(bus: Bus) -> None:
+async def test_a_waiting_subscriber_is_woken(bus: Bus[Message]) -> None:
     async with bus.subscribe() as messages:
         waiting = asyncio.ensure_future(_take(messages, 1))
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_a_waiting_subscriber_is_woken(bus: Bus) -> None:
         assert await waiting == [CredentialRevoked("k")]
 
 
-async def test_closing_ends_all_subscriptions_once_they_have_read(bus: Bus) -> None:
+async def test_closing_ends_all_subscriptions_once_they_have_read(bus: Bus[Message]) -> None:
     async with bus.subscribe() as messages:
         await bus.publish(CredentialRevoked("k"))
         await bus.close()

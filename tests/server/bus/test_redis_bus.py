@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fader_server.bus import CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
+from fader_server.bus import BusMessage, CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
 from fader_server.bus.redis_bus import RedisBus
 from fader_server.redis_client import redis_client
 from services.redis_server import RedisDatabases, RedisServer
@@ -43,10 +43,10 @@ def proxy(mortal: RedisServer) -> Iterator[TcpProxy]:
 
 
 @asynccontextmanager
-async def node(url: str, channel: str) -> AsyncIterator[RedisBus]:
+async def node(url: str, channel: str) -> AsyncIterator[RedisBus[Message]]:
     """One server's end of the bus."""
     client = redis_client(url)
-    bus = RedisBus(client, channel)
+    bus: RedisBus[Message] = RedisBus(client, channel, of=Message)
     try:
         async with bus.running():
             yield bus
@@ -185,3 +185,22 @@ async def test_a_wrong_password_is_no_reason_to_fail(mortal: RedisServer, channe
         await bus.publish(HINT)
         assert await heard(messages, 1) == [HINT]
         assert not bus.hears_all
+
+
+class Greeting(BusMessage, frozen=True, tag=True):
+    """A message of another family."""
+
+    words: list[str]
+
+
+async def test_each_family_of_messages_has_a_channel_of_its_own(redis_server: RedisDatabases, channel: str) -> None:
+    client = redis_client(redis_server.url)
+    first: RedisBus[Greeting] = RedisBus(client, f"{channel}:greetings", of=Greeting)
+    second: RedisBus[Greeting] = RedisBus(client, f"{channel}:greetings", of=Greeting)
+    async with node(redis_server.url, channel) as hints, first.running(), second.running():
+        await until(lambda: hints.hears_all and first.hears_all and second.hears_all)
+        async with second.subscribe() as greetings, asyncio.timeout(20):
+            await hints.publish(HINT)
+            await first.publish(Greeting(["hello"]))
+            assert await anext(greetings) == Greeting(["hello"])
+    await client.aclose()

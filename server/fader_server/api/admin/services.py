@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from fader_server.access import Access, AdminPrincipal
 from fader_server.access.issuing import CredentialService
 from fader_server.api.admin.idempotency import holding
-from fader_server.bus import Bus
+from fader_server.bus import Bus, Message
 from fader_server.flags.configurations import ConfigurationService
 from fader_server.flags.limits import Limits
 from fader_server.flags.projects import ProjectService
@@ -30,7 +30,7 @@ class AdminServices:
     """All of it, ready to use."""
 
     store: Store
-    bus: Bus
+    bus: Bus[Message]
     access: Access
     clock: Callable[[], datetime]
     heartbeat_seconds: float
@@ -46,7 +46,7 @@ class AdminServices:
         cls,
         *,
         store: Store,
-        bus: Bus,
+        bus: Bus[Message],
         access: Access,
         clock: Callable[[], datetime],
         limits: Limits,

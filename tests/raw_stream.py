@@ -79,6 +79,8 @@ class RawStream:
             self._receive()
         body, self._bytes = self._bytes[:size], self._bytes[size + 2 :]
         self.is_over = size == 0
+        self.comments += body.count(b": heartbeat\n\n")
+        self._events += [(event.name, json.loads(event.data)) for event in self._parser.feed(body)]
         return body
 
     def event(self) -> tuple[str, Any]:
@@ -86,11 +88,8 @@ class RawStream:
         deadline = time.monotonic() + PATIENCE
         while not self._events:
             assert time.monotonic() < deadline, "no event came"
-            body = self.chunk()
+            self.chunk()
             assert not self.is_over, "the stream is over"
-            self.comments += body.count(b": heartbeat\n\n")
-            for event in self._parser.feed(body):
-                self._events.append((event.name, json.loads(event.data)))
         return self._events.pop(0)
 
     def follow(self, revision: int) -> list[tuple[str, Any]]:

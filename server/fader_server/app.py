@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +26,8 @@ from fader_server.api.request_spans import RequestSpans
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
 from fader_server.bus import Bus, Message
 from fader_server.bus.in_process import InProcessBus
+from fader_server.clients import Gathering
+from fader_server.clients.notes import ClientNote
 from fader_server.distribution import Distributor
 from fader_server.distribution.distributor import Pace
 from fader_server.errors import FaderError
@@ -83,9 +87,10 @@ def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
     return SnapshotShortcut(logged, app, limited)
 
 
-def _sources(distributor: Distributor, store: Store, bus: Bus[Message]) -> Sources:
+def _sources(distributor: Distributor, gathering: Gathering, store: Store, bus: Bus[Message]) -> Sources:
     return Sources(
         environments=distributor.followed,
+        clients=gathering.connected_clients,
         connections=lambda: store.pool,
         hears_all=lambda: bus.hears_all,
     )
@@ -101,7 +106,8 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     stack.push_async_callback(store.close)
     opening = Opening(store, settings, now)
     await opening.once()
-    bus, standby = await _shared(settings, store, telemetry, stack)
+    bus, notes, standby = await _shared(settings, store, telemetry, stack)
+    gathering = _gathering(store, notes, telemetry)
     access = Access(store, now, standby)
     stack.push_async_callback(access.close)
     pace = Pace(
@@ -109,15 +115,17 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
         poll=settings.poll_seconds,
         poll_without_bus=settings.poll_seconds_without_bus,
     )
-    distributor = Distributor(store, bus, standby, now, pace, telemetry)
+    distributor = Distributor(store, bus, standby, gathering, now, pace, telemetry)
     app.state.distributor = distributor
     app.state.sdk = sdk.SdkServices(
-        access, distributor, _admission(settings, telemetry), telemetry.metrics, settings.heartbeat_seconds
+        access, distributor, gathering, _admission(settings, telemetry), telemetry.metrics, settings.heartbeat_seconds
     )
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,
         access=access,
+        distributor=distributor,
+        gathering=gathering,
         clock=now,
         limits=Limits(),
         heartbeat_seconds=settings.heartbeat_seconds,
@@ -126,8 +134,9 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     chores = [_tidy(store), watch_event_loop(telemetry.metrics)]
     if not store.is_prepared:
         chores.append(opening.until_done(app.state.give_up))
-    telemetry.metrics.ask(_sources(distributor, store, bus))
+    telemetry.metrics.ask(_sources(distributor, gathering, store, bus))
     chores.append(access.follow(await stack.enter_async_context(bus.subscribe())))
+    await stack.enter_async_context(gathering.running())
     await stack.enter_async_context(distributor.running())
     stack.push_async_callback(bus.close)
     await stack.enter_async_context(_side_by_side(chores))
@@ -144,11 +153,11 @@ def _admission(settings: Settings, telemetry: Telemetry) -> Admission:
 
 async def _shared(
     settings: Settings, store: Store, telemetry: Telemetry, stack: AsyncExitStack
-) -> tuple[Bus[Message], Standby | None]:
+) -> tuple[Bus[Message], Bus[ClientNote] | None, Standby | None]:
     """What servers on one database have in common besides it."""
     if settings.redis_url is None:
         alone: InProcessBus[Message] = InProcessBus(hears_all=not store.is_shared)
-        return alone, None
+        return alone, None, None
     # redis-py takes a quarter of a second to import, and all of OpenTelemetry with it where that is installed.
     from fader_server.bus.redis_bus import RedisBus
     from fader_server.redis_client import redis_client
@@ -161,7 +170,15 @@ async def _shared(
     stack.push_async_callback(client.aclose)
     bus: RedisBus[Message] = RedisBus(client, f"{settings.redis_prefix}:bus", of=Message, metrics=telemetry.metrics)
     await stack.enter_async_context(bus.running())
-    return bus, RedisStandby(client, settings.redis_prefix)
+    notes: RedisBus[ClientNote] = RedisBus(client, f"{settings.redis_prefix}:clients", of=ClientNote)
+    await stack.enter_async_context(notes.running())
+    return bus, notes, RedisStandby(client, settings.redis_prefix)
+
+
+def _gathering(store: Store, notes: Bus[ClientNote] | None, telemetry: Telemetry) -> Gathering:
+    node = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    is_alone = notes is None and not store.is_shared
+    return Gathering(node, notes, is_alone, time.time, time.monotonic, telemetry.metrics)
 
 
 @asynccontextmanager

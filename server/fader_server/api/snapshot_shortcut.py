@@ -15,7 +15,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from fader_server.api.request_limits import RequestLimits
 from fader_server.api.request_log import request_id_of
-from fader_server.api.sdk import SNAPSHOT_HEADERS, SdkServices, holds, takes_gzip
+from fader_server.api.sdk import SdkServices
+from fader_server.api.sdk.snapshots import SNAPSHOT_HEADERS, holds, note_poll, takes_gzip
 
 _PATH: Final = "/sdk/v1/snapshot"
 _requests_log: Final = logging.getLogger("fader_server.requests")
@@ -71,10 +72,11 @@ class SnapshotShortcut:
         authorization = asked.get(b"authorization", b"")
         principal = services.access.recent_sdk_principal(authorization.decode("latin-1"))
         encoded = None if principal is None else services.distributor.encoded(principal.project, principal.environment)
-        if encoded is None or not self._limits.lets_sdk_in(authorization):
+        if principal is None or encoded is None or not self._limits.lets_sdk_in(authorization):
             return None
         headers = [(b"etag", encoded.etag), *SNAPSHOT_HEADERS, (b"x-request-id", request_id_of(asked).encode())]
         if holds(asked.get(b"if-none-match", b""), encoded.etag):
+            note_poll(services, principal, asked, encoded)
             return 304, headers, b""
         body = encoded.plain
         if takes_gzip(asked.get(b"accept-encoding", b"")):
@@ -82,5 +84,6 @@ class SnapshotShortcut:
             headers.append((b"content-encoding", b"gzip"))
         if not services.admission.lets_snapshot_in(len(body)):
             return None
+        note_poll(services, principal, asked, encoded)
         headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         return 200, headers, body

@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from fader.model import Snapshot
 from fader_server.bus import Bus, CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
+from fader_server.clients import Gathering
 from fader_server.distribution.copying import Copying
-from fader_server.distribution.events import HEARTBEAT, Version
+from fader_server.distribution.events import Version
 from fader_server.distribution.feed import Encoded, Feed
 from fader_server.distribution.subscription import Ending
 from fader_server.errors import FaderError, Unavailable
@@ -58,6 +59,7 @@ class Distributor:
         store: The database.
         bus: Who tells of changes.
         standby: What to begin with while the database is away, if there is anything.
+        gathering: Who knows of clients.
         clock: The time, aware.
         pace: How often what is done.
         telemetry: Whom to tell of it.
@@ -68,6 +70,7 @@ class Distributor:
         store: Store,
         bus: Bus[Message],
         standby: Standby | None,
+        gathering: Gathering,
         clock: Callable[[], datetime],
         pace: Pace,
         telemetry: Telemetry,
@@ -76,6 +79,7 @@ class Distributor:
         self._telemetry = telemetry
         self._bus = bus
         self._standby = standby
+        self._gathering = gathering
         self._clock = clock
         self._pace = pace
         self._feeds: dict[tuple[str, str], Feed] = {}
@@ -162,7 +166,8 @@ class Distributor:
         return self._feed_of(copy.snapshot)
 
     def _feed_of(self, snapshot: Snapshot) -> Feed:
-        return Feed(self._store, snapshot, self._telemetry.metrics, self._clock)
+        roster = self._gathering.roster(snapshot.project, snapshot.environment)
+        return Feed(self._store, snapshot, roster, self._telemetry.metrics, self._clock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -257,7 +262,7 @@ class Distributor:
         while True:
             await asyncio.sleep(self._pace.heartbeat)
             for feed in list(self._feeds.values()):
-                feed.broadcast("heartbeat", HEARTBEAT)
+                await feed.beat()
 
     async def _copy(self) -> None:
         while self._copying is not None:
@@ -281,6 +286,7 @@ class Distributor:
         feed = self._feeds.pop((project, environment), None)
         if feed is not None:
             feed.end(_FIRST_RETRY)
+            self._gathering.forget(project, environment)
 
     def _note(self, *, is_current: bool) -> None:
         if is_current is not self.is_current:

@@ -5,11 +5,16 @@ Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.ht
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from fader.events import ChangeEvent, SnapshotEvent
 from fader.model import Change, Flag, Segment, Snapshot
+from fader_server.telemetry.catalogue import StreamEvent
+
+Message: TypeAlias = dict[str, Any]
+"""ASGI's, for ``send``; one is shared by all who get the same."""
 
 HEARTBEAT: Final = b": heartbeat\n\n"
 OPENING: Final = b": fader\n\n"
@@ -33,14 +38,40 @@ class Version(msgspec.Struct, frozen=True):
         return None if read is None else cls(read[1], int(read[2]))
 
 
-def snapshot_event(snapshot: Snapshot, encoded: bytes) -> bytes:
-    """The event that brings everything; ``encoded`` is the snapshot as JSON."""
-    return _event(b"snapshot", Version(snapshot.epoch, snapshot.revision), encoded)
+class Delivery(msgspec.Struct, frozen=True, eq=False):
+    """What leads a stream from one version to another. Told apart by identity: each is made once.
+
+    Args:
+        event: What it consists of.
+        message: It, ready for ``send``.
+        leads_to: What who has read it has.
+    """
+
+    event: StreamEvent
+    message: Message
+    leads_to: Version
 
 
-def change_event(change: Change) -> bytes:
-    """The event that brings what is different."""
-    return _event(b"change", Version(change.epoch, change.revision), msgspec.json.encode(change))
+def body(content: bytes, *, is_last: bool = False) -> Message:
+    """A part of an answer, for ``send``."""
+    return {"type": "http.response.body", "body": content, "more_body": not is_last}
+
+
+def snapshot_event(snapshot: Snapshot, ack_within_ms: int = 0) -> bytes:
+    """The event that brings everything.
+
+    Args:
+        snapshot: What it brings.
+        ack_within_ms: Milliseconds over which clients spread their acknowledgements.
+    """
+    announced = SnapshotEvent(**msgspec.structs.asdict(snapshot), ack_within_ms=ack_within_ms)
+    return _event(b"snapshot", Version(snapshot.epoch, snapshot.revision), msgspec.json.encode(announced))
+
+
+def change_event(change: Change, ack_within_ms: int = 0) -> bytes:
+    """The event that brings what is different; arguments as of ``snapshot_event``."""
+    announced = ChangeEvent(**msgspec.structs.asdict(change), ack_within_ms=ack_within_ms)
+    return _event(b"change", Version(change.epoch, change.revision), msgspec.json.encode(announced))
 
 
 def goodbye_event(retry_milliseconds: int) -> bytes:

@@ -11,11 +11,22 @@ import msgspec
 
 from fader.model import Change, Snapshot
 from fader.revisions import apply_change
-from fader_server.distribution.events import Version, change_event, goodbye_event, merged, snapshot_event
-from fader_server.distribution.recent import MOST_CHANGES, RecentChanges
-from fader_server.distribution.subscription import Ending, Subscription
+from fader_server.clients import Roster
+from fader_server.distribution.events import (
+    Delivery,
+    Version,
+    body,
+    change_event,
+    goodbye_event,
+    merged,
+    snapshot_event,
+)
+from fader_server.distribution.fan_out import FanOut
+from fader_server.distribution.recent import MOST_CHANGES, Recent, RecentChanges
+from fader_server.distribution.subscription import Ending, Send, Subscription
 from fader_server.errors import Unavailable
 from fader_server.storage import Store
+from fader_server.storage.records import Committed
 from fader_server.telemetry import Metrics
 from fader_server.telemetry.catalogue import StreamEvent
 
@@ -25,10 +36,16 @@ Admit: TypeAlias = Callable[[StreamEvent, int], None]
 _BATCH: Final = 500
 _WORTH_A_THREAD: Final = 65_536
 _AFTER_REVOCATION: Final = 1_000  # milliseconds; there is nothing to gain from coming back sooner
-_AT_ONCE: Final = 128  # streams; writing to so many sockets takes a few milliseconds
 _AFTER_THE_END: Final = 1_000  # milliseconds
-_DELTAS: Final = 32
-"""First messages kept: those who lost the same server hold one of a few revisions, and need the same."""
+_WAYS: Final = 32
+"""Ways kept: those who lost the same server hold one of a few revisions, and need the same."""
+
+_ONE_BY_ONE: Final = 16
+"""Changes that are sent as they were made; more, or larger ones, are sent as one that comes to the same."""
+_ONE_BY_ONE_BYTES: Final = 16_384
+
+_NOTHING: Final = Version("", 0)
+"""In place of what a client has that has nothing."""
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -47,31 +64,40 @@ class Feed:
     Args:
         store: Where changes are read.
         snapshot: Where to begin.
+        roster: Who follows it, and has come how far.
         metrics: Where it is counted what is sent.
         clock: The time, aware.
     """
 
-    def __init__(self, store: Store, snapshot: Snapshot, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        snapshot: Snapshot,
+        roster: Roster,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._store = store
+        self._roster = roster
         self._metrics = metrics
         self._clock = clock
         self._snapshot = snapshot
+        self._version = Version(snapshot.epoch, snapshot.revision)
         self._recent = RecentChanges(snapshot.revision)
-        self._deltas: dict[int, bytes] = {}
-        self._event: bytes | None = None
+        self._ways: dict[Version, Delivery] = {}
         self._subscriptions: set[Subscription] = set()
-        self._sleeping: set[Subscription] = set()
-        self._waking: asyncio.Task[None] | None = None
+        self._fan_out = FanOut(self._way, metrics)
         self._following = asyncio.Lock()
         self._reaching_back = asyncio.Lock()
         self._encoding: asyncio.Task[Encoded] | None = None
         self.is_over = False
         """Whether the environment is gone. Who subscribes nevertheless is told goodbye at once."""
+        roster.serves(snapshot.epoch, snapshot.revision)
 
     @property
     def version(self) -> Version:
         """What is being served."""
-        return Version(self._snapshot.epoch, self._snapshot.revision)
+        return self._version
 
     @property
     def snapshot(self) -> Snapshot:
@@ -104,63 +130,49 @@ class Feed:
         return await asyncio.shield(encoding)
 
     async def subscribe(
-        self,
-        key_id: str,
-        since: Version | None,
-        *,
-        admit: Admit = lambda _event, _size: None,
-        abort: Callable[[], None] = lambda: None,
+        self, key_id: str, since: Version | None, send: Send, *, admit: Admit = lambda _event, _size: None
     ) -> Subscription:
         """Open a stream.
 
         Args:
             key_id: The SDK key that it is opened with.
             since: What the client has already.
+            send: Sends to the client.
             admit: Asked before it is opened.
-            abort: Cuts the client's connection, should it fall too far behind.
 
         Returns:
-            A subscription whose first message brings the client to what is being served, and which gets every
-            change from there on. It must be given back to ``unsubscribe``.
+            A subscription whose first message brings the client to what is being served. Who has sent that calls
+            ``follow``, so that it gets every change from there on. It must be given back to ``unsubscribe``.
         """
         if since is not None and since.epoch == self._snapshot.epoch:
             await self._come_together(since)
-        # Nothing is awaited from here on, so that no change can come between the first message and the next.
-        event: StreamEvent = "change"
-        first = self._delta(since)
-        if first is None:
-            first, event = self._snapshot_event(), "snapshot"
+        # Nothing is awaited from here on, so that no change can come in between.
+        here = self._version
+        way = None if since == here else self._way_from(since)
+        event: StreamEvent = "change" if way is None else way.event
+        first = b"" if way is None else way.message["body"]
         admit(event, len(first))
-        leads_to = since if since is not None and not first else self.version
-        subscription = Subscription(key_id, first, leads_to, abort)
+        subscription = Subscription(key_id, send, first, here)
         if self.is_over:
             self.dismiss(subscription, _AFTER_THE_END, Ending.GOODBYE)
             return subscription
         self._subscriptions.add(subscription)
-        if first:
+        if way is not None:
             self._metrics.event_sent(event, len(first))
         return subscription
+
+    async def follow(self, subscription: Subscription) -> None:
+        """Send whatever has changed since the first message, and everything from then on."""
+        await self._fan_out.join(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a stream."""
         self._subscriptions.discard(subscription)
+        self._fan_out.remove(subscription)
 
-    def broadcast(self, event: StreamEvent, message: bytes) -> None:
-        """Send an event to everybody."""
-        for subscription in self._subscriptions:
-            subscription.put(message)
-        self._sleeping |= self._subscriptions
-        if self._waking is None:
-            self._waking = asyncio.create_task(self._wake())
-        self._metrics.event_sent(event, len(message), len(self._subscriptions))
-
-    async def _wake(self) -> None:
-        """Let them read, a few at a time, so that whatever else the server has to do gets its turn in between."""
-        while self._sleeping:
-            for _ in range(min(_AT_ONCE, len(self._sleeping))):
-                self._sleeping.pop().wake()
-            await asyncio.sleep(0)
-        self._waking = None
+    async def beat(self) -> None:
+        """Show everybody that the streams live."""
+        await self._fan_out.beat()
 
     def end(self, retry_milliseconds: int, *, key_id: str | None = None) -> None:
         """Say goodbye: to everybody and for good, or to those who came with one key."""
@@ -171,10 +183,7 @@ class Feed:
 
     def dismiss(self, subscription: Subscription, retry_milliseconds: int, ending: Ending) -> None:
         """Say goodbye to one."""
-        goodbye = goodbye_event(retry_milliseconds)
-        subscription.put(goodbye)
-        subscription.end(ending)
-        self._metrics.event_sent("goodbye", len(goodbye))
+        self._fan_out.dismiss(subscription, ending, goodbye_event(retry_milliseconds))
 
     def end_key(self, key_id: str) -> None:
         """A key was revoked: its streams end."""
@@ -194,7 +203,7 @@ class Feed:
                     if one.change.epoch != place.epoch or one.change.since != self._snapshot.revision:
                         await self._begin_anew()
                         return
-                    self._advance(one.change)
+                    self._advance(one)
                     self._metrics.change_propagated((self._clock() - one.at).total_seconds())
                 if len(committed) < _BATCH:
                     return
@@ -212,23 +221,22 @@ class Feed:
             self._metrics.epoch_changed(snapshot.project, snapshot.environment)
         self._recent = RecentChanges(snapshot.revision)
         self._serve(snapshot)
-        self.broadcast("snapshot", self._snapshot_event())
 
-    def _advance(self, change: Change) -> None:
-        event = change_event(change)
-        self._recent.append(change, len(event))
-        self._serve(apply_change(self._snapshot, change))
-        self.broadcast("change", event)
+    def _advance(self, committed: Committed) -> None:
+        change = committed.change
+        self._recent.append(self._recall(change))
+        self._serve(apply_change(self._snapshot, change), committed.at)
 
-    def _serve(self, snapshot: Snapshot) -> None:
+    def _recall(self, change: Change) -> Recent:
+        return Recent(change, change_event(change, self._roster.ack_within_ms))
+
+    def _serve(self, snapshot: Snapshot, committed: datetime | None = None) -> None:
         self._snapshot = snapshot
-        self._event = self._encoding = None
-        self._deltas.clear()
-
-    def _snapshot_event(self) -> bytes:
-        if self._event is None:
-            self._event = snapshot_event(self._snapshot, msgspec.json.encode(self._snapshot))
-        return self._event
+        self._version = Version(snapshot.epoch, snapshot.revision)
+        self._encoding = None
+        self._ways.clear()
+        self._roster.serves(snapshot.epoch, snapshot.revision, None if committed is None else committed.timestamp())
+        self._fan_out.advance()
 
     async def _come_together(self, since: Version) -> None:
         """Get what is needed to go on from ``since``. While the database is away, what is in memory must do."""
@@ -250,24 +258,39 @@ class Feed:
                 return
             older = await self._store.changes_after(place.project, place.environment, revision, MOST_CHANGES)
             if self._recent is recent:
-                recent.extend_back([change for change in older if change.epoch == place.epoch])
+                recent.extend_back([self._recall(change) for change in older if change.epoch == place.epoch])
 
-    def _delta(self, since: Version | None) -> bytes | None:
-        """The first message for a client that has ``since``; ``None`` if only a snapshot will do."""
-        here = self.version
-        if since is None or since.epoch != here.epoch or since.revision > here.revision:
-            return None
-        if since.revision == here.revision:
-            return b""
-        known = self._deltas.get(since.revision)
+    def _way(self, since: Version) -> Delivery | None:
+        """What leads from a version to the newest; ``None`` for the newest itself."""
+        return None if since is self._version or since == self._version else self._way_from(since)
+
+    def _way_from(self, since: Version | None) -> Delivery:
+        """The same for any other version, or none."""
+        asked = since or _NOTHING
+        known = self._ways.get(asked)
         if known is None:
-            way = self._recent.after(since.revision)
-            if way is None:
-                return None
-            if len(self._deltas) >= _DELTAS:
-                self._deltas.clear()
-            known = self._deltas[since.revision] = change_event(merged(way))
+            changes = None if since is None else self._changes_since(since)
+            known = self._snapshot_whole() if changes is None else Delivery("change", body(changes), self._version)
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
+            self._ways[asked] = known
         return known
+
+    def _snapshot_whole(self) -> Delivery:
+        known = self._ways.get(_NOTHING)
+        if known is None:
+            event = snapshot_event(self._snapshot, self._roster.ack_within_ms)
+            known = self._ways[_NOTHING] = Delivery("snapshot", body(event), self._version)
+        return known
+
+    def _changes_since(self, since: Version) -> bytes | None:
+        """The events after a version; ``None`` if only a snapshot will do."""
+        way = self._recent.after(since.revision) if since.epoch == self._version.epoch else None
+        if not way:
+            return None
+        if len(way) <= _ONE_BY_ONE and sum(len(recent.event) for recent in way) <= _ONE_BY_ONE_BYTES:
+            return b"".join(recent.event for recent in way)
+        return change_event(merged(recent.change for recent in way), self._roster.ack_within_ms)
 
 
 async def _encode(snapshot: Snapshot) -> Encoded:

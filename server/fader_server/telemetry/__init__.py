@@ -6,7 +6,15 @@ moment of a scrape it is given as functions (:class:`Sources`).
 
 from fader_server.telemetry.event_loop import watch_event_loop
 from fader_server.telemetry.metrics import Metrics
-from fader_server.telemetry.sources import ConnectionPool, FollowedEnvironment, Sources
+from fader_server.telemetry.sources import ConnectedClients, ConnectionPool, FollowedEnvironment, Sources
 from fader_server.telemetry.telemetry import Telemetry
 
-__all__ = ["ConnectionPool", "FollowedEnvironment", "Metrics", "Sources", "Telemetry", "watch_event_loop"]
+__all__ = [
+    "ConnectedClients",
+    "ConnectionPool",
+    "FollowedEnvironment",
+    "Metrics",
+    "Sources",
+    "Telemetry",
+    "watch_event_loop",
+]

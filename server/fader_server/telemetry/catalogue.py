@@ -15,6 +15,7 @@ StreamEnding: TypeAlias = Literal["left", "too_slow", "goodbye", "revoked", "bro
 StreamEvent: TypeAlias = Literal["snapshot", "change", "goodbye", "heartbeat"]
 TransactionKind: TypeAlias = Literal["read", "write"]
 Door: TypeAlias = Literal["sdk", "admin", "metrics"]
+AckOutcome: TypeAlias = Literal["applied", "refused"]
 Limit: TypeAlias = Literal[
     "connections",
     "head",
@@ -89,9 +90,34 @@ STREAMS_OPENED: Final = Definition(
 STREAMS_ENDED: Final = Definition(
     name="fader_streams_ended_total",
     kind="counter",
-    meaning="SDK streams ended: the client left, read too slowly (its queue overflowed), was told goodbye, had its key "
-    "revoked, or the connection broke.",
+    meaning="SDK streams ended: the client left, read too slowly (it was parked, and never read on), was told goodbye, "
+    "had its key revoked, or the connection broke.",
     labels=("reason",),
+)
+STREAMS_PARKED: Final = Definition(
+    name="fader_streams_parked_total",
+    kind="counter",
+    meaning="How often a stream's client did not read, and the stream was parked until it did.",
+)
+CLIENTS: Final = Definition(
+    name="fader_clients",
+    kind="gauge",
+    meaning="SDK processes known to this node: connected by a stream, polling, lost (their stream ended without a "
+    "goodbye), or refusing what they were sent.",
+    labels=("project", "environment", "state"),
+)
+ACKNOWLEDGEMENTS: Final = Definition(
+    name="fader_acknowledgements_total",
+    kind="counter",
+    meaning="Acknowledgements of SDK processes that are connected to this node, by outcome: applied, refused.",
+    labels=("outcome",),
+)
+APPLIED: Final = Definition(
+    name="fader_change_applied_seconds",
+    kind="histogram",
+    meaning="Time from a change's own time to the moment when a client of this node had applied it, by its "
+    "acknowledgement; one observation for each change and client.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 STREAM_EVENTS: Final = Definition(
     name="fader_stream_events_total",
@@ -202,12 +228,16 @@ CATALOGUE: Final = (
     STREAMS_OPEN,
     STREAMS_OPENED,
     STREAMS_ENDED,
+    STREAMS_PARKED,
     STREAM_EVENTS,
     STREAM_BYTES,
     SNAPSHOT_BYTES,
     ENVIRONMENT_REVISION,
     EPOCH_CHANGES,
     PROPAGATION,
+    APPLIED,
+    ACKNOWLEDGEMENTS,
+    CLIENTS,
     USAGE_REPORTS,
     BUS_UP,
     BUS_MESSAGES,

@@ -21,6 +21,7 @@ from fader_server import __version__
 from fader_server.errors import Rejection
 from fader_server.telemetry import catalogue
 from fader_server.telemetry.catalogue import (
+    AckOutcome,
     Definition,
     Door,
     Limit,
@@ -55,6 +56,9 @@ class Metrics:
 
         self._streams_opened = _counter(catalogue.STREAMS_OPENED, registry)
         self._streams_ended = _by_label(_counter(catalogue.STREAMS_ENDED, registry), get_args(StreamEnding))
+        self._streams_parked = _counter(catalogue.STREAMS_PARKED, registry)
+        self._acknowledgements = _by_label(_counter(catalogue.ACKNOWLEDGEMENTS, registry), get_args(AckOutcome))
+        self._applied = _histogram(catalogue.APPLIED, registry)
         self._events = _by_label(_counter(catalogue.STREAM_EVENTS, registry), get_args(StreamEvent))
         self._stream_bytes = _counter(catalogue.STREAM_BYTES, registry)
         self._snapshot_bytes = _counter(catalogue.SNAPSHOT_BYTES, registry)
@@ -118,6 +122,18 @@ class Metrics:
     def stream_ended(self, reason: StreamEnding) -> None:
         """An SDK's stream has ended."""
         self._streams_ended[reason].inc()
+
+    def stream_parked(self) -> None:
+        """An SDK's stream waits for its client to read."""
+        self._streams_parked.inc()
+
+    def acknowledged(self, outcome: AckOutcome) -> None:
+        """A client of this node has applied a revision, or has refused it."""
+        self._acknowledgements[outcome].inc()
+
+    def change_applied(self, seconds: float) -> None:
+        """A client has had a change so long after the change's own time."""
+        self._applied.observe(seconds)
 
     def event_sent(self, event: StreamEvent, size: int, streams: int = 1) -> None:
         """An event was handed to some streams.

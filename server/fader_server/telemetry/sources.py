@@ -19,6 +19,14 @@ class FollowedEnvironment(Struct, frozen=True):
     streams: int
 
 
+class ConnectedClients(Struct, frozen=True):
+    """SDK processes of one environment, as this node knows them, by state."""
+
+    project: str
+    environment: str
+    states: dict[str, int]
+
+
 class ConnectionPool(Struct, frozen=True):
     """Connections to the database."""
 
@@ -31,6 +39,7 @@ class Sources:
     """Functions that say how things are. They are called on the event loop, so they may read what it changes."""
 
     environments: Callable[[], Iterable[FollowedEnvironment]]
+    clients: Callable[[], Iterable[ConnectedClients]]
     connections: Callable[[], ConnectionPool]
     hears_all: Callable[[], bool]
     """Whether every change, on whichever node, is told of at once."""
@@ -47,11 +56,14 @@ class SampledCollector(Collector):
         """Ask the sources, if there are any yet."""
         if self.sources is None:
             return
-        streams, revision, in_use, limit, bus = families = [_family(definition) for definition in _SAMPLED]
+        streams, revision, clients, in_use, limit, bus = families = [_family(definition) for definition in _SAMPLED]
         for followed in self.sources.environments():
             place = followed.project, followed.environment
             streams.add_metric(place, followed.streams)
             revision.add_metric(place, followed.revision)
+        for connected in self.sources.clients():
+            for state, count in connected.states.items():
+                clients.add_metric((connected.project, connected.environment, state), count)
         pool = self.sources.connections()
         in_use.add_metric((), pool.in_use)
         limit.add_metric((), pool.limit)
@@ -70,6 +82,7 @@ class SampledCollector(Collector):
 _SAMPLED = (
     catalogue.STREAMS_OPEN,
     catalogue.ENVIRONMENT_REVISION,
+    catalogue.CLIENTS,
     catalogue.CONNECTIONS_IN_USE,
     catalogue.CONNECTIONS_LIMIT,
     catalogue.BUS_UP,

@@ -8,6 +8,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from fader_server.access import AdminPrincipal
+from fader_server.api.admin.clients import client_routes
 from fader_server.api.admin.configurations import configuration_routes
 from fader_server.api.admin.credentials import key_routes, token_routes
 from fader_server.api.admin.explaining import explaining_routes
@@ -35,6 +36,7 @@ _ROUTERS: Final = (
     explaining_routes,
     segment_routes,
     history_routes,
+    client_routes,
     key_routes,
     token_routes,
 )

@@ -14,6 +14,8 @@ from fader_server.access import Access, AdminPrincipal
 from fader_server.access.issuing import CredentialService
 from fader_server.api.admin.idempotency import holding
 from fader_server.bus import Bus, Message
+from fader_server.clients import Gathering
+from fader_server.distribution import Distributor
 from fader_server.flags.configurations import ConfigurationService
 from fader_server.flags.limits import Limits
 from fader_server.flags.projects import ProjectService
@@ -32,6 +34,8 @@ class AdminServices:
     store: Store
     bus: Bus[Message]
     access: Access
+    distributor: Distributor
+    gathering: Gathering
     clock: Callable[[], datetime]
     heartbeat_seconds: float
     writer: Writer
@@ -48,6 +52,8 @@ class AdminServices:
         store: Store,
         bus: Bus[Message],
         access: Access,
+        distributor: Distributor,
+        gathering: Gathering,
         clock: Callable[[], datetime],
         limits: Limits,
         heartbeat_seconds: float,
@@ -65,6 +71,8 @@ class AdminServices:
             store=store,
             bus=bus,
             access=access,
+            distributor=distributor,
+            gathering=gathering,
             clock=clock,
             heartbeat_seconds=heartbeat_seconds,
             writer=writer,

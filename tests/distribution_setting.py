@@ -1,15 +1,21 @@
 """A distributor on a real database that a test can hold up, or break, for a moment."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import Any
 
 from fader import model
 from fader_server.bus import Message
 from fader_server.bus.in_process import InProcessBus
-from fader_server.distribution import Distributor
+from fader_server.clients import Gathering
+from fader_server.distribution import Distributor, Feed, Subscription
 from fader_server.distribution.distributor import Pace
+from fader_server.distribution.events import OPENING, Version
+from fader_server.distribution.subscription import Ending
 from fader_server.storage import Store, changes, environments, keys
 from fader_server.storage.documents import flag_document
 from fader_server.storage.records import Committed, Configuration, Definition, Entry, EnvironmentState, SdkKey
@@ -106,7 +112,9 @@ class Setting:
         self.bus = InProcessBus()
         # Nothing happens by itself unless a test wants it to: the database is asked when the bus has lost messages.
         pace = Pace(heartbeat=3600.0, poll=3600.0, poll_without_bus=3600.0)
-        self.distributor = Distributor(store, self.bus, None, lambda: NOW, pace, Telemetry())
+        telemetry = Telemetry()
+        gathering = Gathering("node", None, True, NOW.timestamp, time.monotonic, telemetry.metrics)
+        self.distributor = Distributor(store, self.bus, None, gathering, lambda: NOW, pace, telemetry)
         self._stack = AsyncExitStack()
 
     async def run(self) -> None:
@@ -118,6 +126,58 @@ class Setting:
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+
+class Reader:
+    """A client in the test's own process. It reads, unless it is told not to."""
+
+    def __init__(self) -> None:
+        self._room = asyncio.Event()
+        self._room.set()
+        self._unread: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self.is_over = False
+        self.subscription: Subscription | None = None
+
+    @property
+    def ending(self) -> Ending | None:
+        assert self.subscription is not None
+        return self.subscription.ending
+
+    def stop(self) -> None:
+        """Read nothing more, for now."""
+        self._room.clear()
+
+    def go_on(self) -> None:
+        self._room.set()
+
+    async def send(self, message: Any) -> None:
+        """As a connection does: waits while the client does not read."""
+        if not self._room.is_set():
+            await self._room.wait()
+        if message["body"]:
+            self._unread.append(message["body"])
+        self.is_over = not message["more_body"]
+        self._arrived.set()
+
+    async def read(self) -> bytes | None:
+        """What comes next, in one piece as it was sent; ``None`` at the end."""
+        async with asyncio.timeout(20):
+            while not self._unread:
+                if self.is_over:
+                    return None
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self._unread.popleft()
+
+
+async def open_stream(feed: Feed, key_id: str, since: Version | None) -> Reader:
+    """Open a stream and follow, as a request does. What it begins with can be read at once, if only a comment."""
+    reader = Reader()
+    reader.subscription = await feed.subscribe(key_id, since, reader.send)
+    await reader.send({"body": OPENING + reader.subscription.first, "more_body": True})
+    await feed.follow(reader.subscription)
+    return reader
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -1,18 +1,12 @@
-"""The parts of distribution that need no server: versions, merged changes, and one stream's queue."""
-
-import asyncio
+"""The parts of distribution that need no server: versions, merged changes, and those that are remembered."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fader.model import Change, Flag, Segment
-from fader_server.distribution import Subscription
 from fader_server.distribution.events import Version, change_event, goodbye_event, merged
-from fader_server.distribution.recent import RecentChanges
-from fader_server.distribution.subscription import MOST_UNREAD, MOST_UNREAD_BYTES, Ending
-
-VERSION = Version("e", 1)
+from fader_server.distribution.recent import Recent, RecentChanges
 
 
 @pytest.mark.parametrize(
@@ -25,10 +19,6 @@ def test_what_is_no_version_is_none(text: str) -> None:
 def test_a_version_reads_back() -> None:
     version = Version("77da93b1262aaede", 4182)
     assert Version.parse(str(version)) == version
-
-
-def never() -> None:
-    raise AssertionError("nobody was to be cut off")
 
 
 def change(revision: int, **named: Flag | None) -> Change:
@@ -58,82 +48,20 @@ def test_events_are_one_line_of_data_each() -> None:
     assert goodbye_event(1500) == b"event: goodbye\nretry: 1500\ndata: {}\n\n"
 
 
-def test_a_stream_gets_everything_in_order_and_then_its_end() -> None:
-    async def run() -> list[bytes | None]:
-        subscription = Subscription("key", b"1", VERSION, never)
-        subscription.put(b"2")
-        found = [await subscription.read()]
-        waiting = asyncio.create_task(subscription.read())
-        await asyncio.sleep(0)
-        subscription.put(b"3")
-        subscription.wake()
-        found.append(await waiting)
-        subscription.put(b"4")
-        subscription.end(Ending.GOODBYE)
-        subscription.put(b"too late")
-        return [*found, await subscription.read(), await subscription.read()]
-
-    assert asyncio.run(run()) == [b"12", b"3", b"4", None]
+def recent_change(revision: int, size: int = 10) -> Recent:
+    return Recent(change(revision), b"x" * size)
 
 
-@pytest.mark.parametrize(
-    ("messages", "size"), [(MOST_UNREAD, 100), (5, MOST_UNREAD_BYTES // 4)], ids=["too many", "too large"]
-)
-def test_a_reader_that_falls_too_far_behind_is_cut_off_without_its_backlog(messages: int, size: int) -> None:
-    cut = []
-
-    async def run() -> tuple[bytes | None, Ending | None]:
-        subscription = Subscription("key", b"first", VERSION, lambda: cut.append(True))
-        for _ in range(messages):
-            subscription.put(b"x" * size)
-        return await subscription.read(), subscription.ending
-
-    assert asyncio.run(run()) == (None, Ending.TOO_SLOW)
-    assert cut == [True]
-
-
-def test_one_message_may_be_larger_than_all_that_may_wait() -> None:
-    async def run() -> bytes | None:
-        subscription = Subscription("key", b"", VERSION, never)
-        await subscription.read()
-        subscription.put(b"x" * (MOST_UNREAD_BYTES + 1))
-        subscription.wake()
-        return await subscription.read()
-
-    assert len(asyncio.run(run()) or b"") == MOST_UNREAD_BYTES + 1
-
-
-def test_a_reader_that_is_woken_for_what_it_has_read_already_sleeps_on() -> None:
-    async def follow() -> list[bytes | None]:
-        subscription = Subscription("key", b"1", VERSION, never)
-        got = [await subscription.read()]
-        subscription.put(b"2")
-        subscription.wake()
-        subscription.put(b"3")
-        got.append(await subscription.read())
-        subscription.wake()  # for 3
-        reading = asyncio.create_task(subscription.read())
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not reading.done()
-        subscription.put(b"4")
-        subscription.wake()
-        got.append(await reading)
-        return got
-
-    assert asyncio.run(follow()) == [b"1", b"23", b"4"]
-
-
-def numbered(since: int, until: int) -> list[Change]:
-    return [change(revision) for revision in range(since + 1, until + 1)]
+def numbered(since: int, until: int) -> list[Recent]:
+    return [recent_change(revision) for revision in range(since + 1, until + 1)]
 
 
 def test_recent_changes_lead_from_each_revision_that_they_remember() -> None:
     recent = RecentChanges(revision=4)
     for one in numbered(4, 8):
-        recent.append(one, 10)
+        recent.append(one)
     assert (recent.since, recent.revision) == (4, 8)
-    assert [one.revision for one in recent.after(6) or ()] == [7, 8]
+    assert [one.change.revision for one in recent.after(6) or ()] == [7, 8]
     assert recent.after(8) == []
     assert recent.after(3) is None
     assert recent.after(9) is None
@@ -145,19 +73,19 @@ def test_recent_changes_grow_backwards_as_far_as_it_joins_on() -> None:
     assert (recent.since, recent.revision) == (3, 8)
     recent.extend_back(numbered(0, 2))  # a gap
     assert recent.since == 3
-    assert [one.since for one in recent.after(3) or ()] == [3, 4, 5, 6, 7]
+    assert [one.change.since for one in recent.after(3) or ()] == [3, 4, 5, 6, 7]
 
 
 @given(st.lists(st.integers(0, 60), max_size=60), st.integers(1, 20), st.integers(1, 200))
 def test_recent_changes_stay_within_their_bounds_and_have_no_gap(sizes: list[int], most: int, most_bytes: int) -> None:
     recent = RecentChanges(0, most, most_bytes)
     for revision, size in enumerate(sizes, 1):
-        recent.append(change(revision), size)
+        recent.append(recent_change(revision, size))
         way = recent.after(recent.since)
         assert way is not None
-        assert [one.revision for one in way] == list(range(recent.since + 1, revision + 1))
+        assert [one.change.revision for one in way] == list(range(recent.since + 1, revision + 1))
         assert len(way) <= most
-        assert sum(sizes[one.revision - 1] for one in way) <= most_bytes
+        assert sum(sizes[one.change.revision - 1] for one in way) <= most_bytes
         # No more is forgotten than has to be.
         if recent.since:
             assert len(way) == most or sum(sizes[recent.since - 1 : revision]) > most_bytes

@@ -2,10 +2,10 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -44,8 +44,7 @@ _ONE_BY_ONE: Final = 16
 """Changes that are sent as they were made; more, or larger ones, are sent as one that comes to the same."""
 _ONE_BY_ONE_BYTES: Final = 16_384
 
-_NOTHING: Final = Version("", 0)
-"""In place of what a client has that has nothing."""
+_KnownT = TypeVar("_KnownT", Version, Version | None)
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -85,6 +84,8 @@ class Feed:
         self._version = Version(snapshot.epoch, snapshot.revision)
         self._recent = RecentChanges(snapshot.revision)
         self._ways: dict[Version, Delivery] = {}
+        self._beginnings: dict[Version | None, Delivery] = {}
+        self._whole: Delivery | None = None
         self._subscriptions: set[Subscription] = set()
         self._fan_out = FanOut(self._way, metrics)
         self._following = asyncio.Lock()
@@ -147,12 +148,11 @@ class Feed:
         if since is not None and since.epoch == self._snapshot.epoch:
             await self._come_together(since)
         # Nothing is awaited from here on, so that no change can come in between.
-        here = self._version
-        way = None if since == here else self._way_from(since)
+        way = self._beginning(since)
         event: StreamEvent = "change" if way is None else way.event
         first = b"" if way is None else way.message["body"]
         admit(event, len(first))
-        subscription = Subscription(key_id, send, first, here)
+        subscription = Subscription(key_id, send, first, self._version)
         if self.is_over:
             self.dismiss(subscription, _AFTER_THE_END, Ending.GOODBYE)
             return subscription
@@ -233,8 +233,9 @@ class Feed:
     def _serve(self, snapshot: Snapshot, committed: datetime | None = None) -> None:
         self._snapshot = snapshot
         self._version = Version(snapshot.epoch, snapshot.revision)
-        self._encoding = None
+        self._encoding = self._whole = None
         self._ways.clear()
+        self._beginnings.clear()
         self._roster.serves(snapshot.epoch, snapshot.revision, None if committed is None else committed.timestamp())
         self._fan_out.advance()
 
@@ -261,36 +262,49 @@ class Feed:
                 recent.extend_back([self._recall(change) for change in older if change.epoch == place.epoch])
 
     def _way(self, since: Version) -> Delivery | None:
-        """What leads from a version to the newest; ``None`` for the newest itself."""
-        return None if since is self._version or since == self._version else self._way_from(since)
-
-    def _way_from(self, since: Version | None) -> Delivery:
-        """The same for any other version, or none."""
-        asked = since or _NOTHING
-        known = self._ways.get(asked)
-        if known is None:
-            changes = None if since is None else self._changes_since(since)
-            known = self._snapshot_whole() if changes is None else Delivery("change", body(changes), self._version)
-            if len(self._ways) >= _WAYS:
-                self._ways.clear()
-            self._ways[asked] = known
-        return known
-
-    def _snapshot_whole(self) -> Delivery:
-        known = self._ways.get(_NOTHING)
-        if known is None:
-            event = snapshot_event(self._snapshot, self._roster.ack_within_ms)
-            known = self._ways[_NOTHING] = Delivery("snapshot", body(event), self._version)
-        return known
-
-    def _changes_since(self, since: Version) -> bytes | None:
-        """The events after a version; ``None`` if only a snapshot will do."""
-        way = self._recent.after(since.revision) if since.epoch == self._version.epoch else None
-        if not way:
+        """What leads a stream that follows from a version to the newest; ``None`` for the newest itself."""
+        here = self._version
+        if since is here or since == here:
             return None
-        if len(way) <= _ONE_BY_ONE and sum(len(recent.event) for recent in way) <= _ONE_BY_ONE_BYTES:
-            return b"".join(recent.event for recent in way)
+        return self._once(self._ways, since, lambda: self._as_it_happened(since) or self._from(since))
+
+    def _beginning(self, since: Version | None) -> Delivery | None:
+        """What a stream begins with."""
+        if since == self._version:
+            return None
+        return self._once(self._beginnings, since, lambda: self._from(since))
+
+    def _once(self, known: dict[_KnownT, Delivery], since: _KnownT, made: Callable[[], Delivery]) -> Delivery:
+        found = known.get(since)
+        if found is None:
+            if len(known) >= _WAYS:
+                known.clear()
+            found = known[since] = made()
+        return found
+
+    def _as_it_happened(self, since: Version) -> Delivery | None:
+        """Change by change, if there are few."""
+        way = self._after(since)
+        if not way or len(way) > _ONE_BY_ONE or sum(len(recent.event) for recent in way) > _ONE_BY_ONE_BYTES:
+            return None
+        return Delivery("change", body(b"".join(recent.event for recent in way)), self._version)
+
+    def _from(self, since: Version | None) -> Delivery:
+        """In one event."""
+        way = None if since is None else self._after(since)
+        if not way:
+            if self._whole is None:
+                event = snapshot_event(self._snapshot, self._roster.ack_within_ms)
+                self._whole = Delivery("snapshot", body(event), self._version)
+            return self._whole
+        event = way[0].event if len(way) == 1 else self._merged(way)
+        return Delivery("change", body(event), self._version)
+
+    def _merged(self, way: Sequence[Recent]) -> bytes:
         return change_event(merged(recent.change for recent in way), self._roster.ack_within_ms)
+
+    def _after(self, since: Version) -> Sequence[Recent] | None:
+        return self._recent.after(since.revision) if since.epoch == self._version.epoch else None
 
 
 async def _encode(snapshot: Snapshot) -> Encoded:

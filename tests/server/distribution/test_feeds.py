@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from distribution_setting import Setting, TroubledStore, until
+from distribution_setting import Reader, Setting, TroubledStore, open_stream, until
 from fader_server.bus import MessagesLost, RevisionHint
-from fader_server.distribution import Subscription
 from fader_server.distribution.distributor import NoSuchEnvironment
 from fader_server.distribution.events import Version
 from fader_server.distribution.recent import MOST_CHANGES
@@ -33,8 +32,8 @@ def events(message: bytes | None) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-async def first_event(subscription: Subscription) -> tuple[str, dict[str, Any]] | None:
-    found = events(await subscription.read())
+async def first_event(reader: Reader) -> tuple[str, dict[str, Any]] | None:
+    found = events(await reader.read())
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -44,12 +43,12 @@ async def test_all_who_come_back_after_a_restart_ask_the_database_once(setting: 
     feed = await setting.distributor.feed(*HERE)
     store.asked.clear()
     held = [Version(feed.version.epoch, 5 + number % 10) for number in range(300)]
-    subscriptions = await asyncio.gather(*(feed.subscribe("key", version) for version in held))
-    for version, subscription in zip(held, subscriptions, strict=True):
-        name, change = await first_event(subscription) or ("", {})
+    readers = await asyncio.gather(*(open_stream(feed, "key", version) for version in held))
+    for version, reader in zip(held, readers, strict=True):
+        name, change = await first_event(reader) or ("", {})
         assert name == "change"
         assert (change["since"], change["revision"]) == (version.revision, 20)
-        assert subscription.version == feed.version
+        assert reader.subscription.version == feed.version
     # Once for each step further back, at most: here, from the first one's revision and from the earliest.
     assert store.asked["changes_after"] <= 2
 
@@ -62,8 +61,8 @@ async def test_who_was_away_for_long_gets_everything_without_a_question(setting:
         await connection.execute(schema.environments.update().values(revision=MOST_CHANGES + 10))
     await feed.begin_anew()
     store.asked.clear()
-    subscription = await feed.subscribe("key", Version(feed.version.epoch, 3))
-    name, snapshot = await first_event(subscription) or ("", {})
+    reader = await open_stream(feed, "key", Version(feed.version.epoch, 3))
+    name, snapshot = await first_event(reader) or ("", {})
     assert (name, snapshot["revision"]) == ("snapshot", MOST_CHANGES + 10)
     assert store.asked == {}
 
@@ -75,9 +74,9 @@ async def test_who_is_ahead_of_this_server_lets_it_catch_up(setting: Setting, st
     await store.change(times=2)
     store.asked.clear()
     held = Version(feed.version.epoch, 5)
-    for subscription in await asyncio.gather(*(feed.subscribe("key", held) for _ in range(100))):
-        assert await first_event(subscription) is None
-        assert subscription.version == feed.version == held
+    for reader in await asyncio.gather(*(open_stream(feed, "key", held) for _ in range(100))):
+        assert await first_event(reader) is None
+        assert reader.subscription.version == feed.version == held
     assert store.asked == {"committed_after": 1}
 
 
@@ -90,8 +89,8 @@ async def test_while_the_database_is_away_memory_must_do(setting: Setting, store
 
     store.trouble = away
     for held in (1, 99):
-        subscription = await feed.subscribe("key", Version(feed.version.epoch, held))
-        name, snapshot = await first_event(subscription) or ("", {})
+        reader = await open_stream(feed, "key", Version(feed.version.epoch, held))
+        name, snapshot = await first_event(reader) or ("", {})
         assert (name, snapshot["revision"]) == ("snapshot", 3)
 
 
@@ -108,7 +107,7 @@ async def test_nobody_misses_a_change_that_happens_while_they_are_let_in(
 
     store.trouble = hold
     coming = [
-        asyncio.create_task(feed.subscribe("key", Version(feed.version.epoch, held) if held else None))
+        asyncio.create_task(open_stream(feed, "key", Version(feed.version.epoch, held) if held else None))
         for held in (0, 3, 8, 10, 0, 1)
     ]
     await asyncio.sleep(0)
@@ -116,13 +115,13 @@ async def test_nobody_misses_a_change_that_happens_while_they_are_let_in(
         await store.change()
         await feed.catch_up()
     slow.set()
-    subscriptions = await asyncio.gather(*coming)
+    readers = await asyncio.gather(*coming)
     await store.change()
     await feed.catch_up()
-    for held, subscription in zip((0, 3, 8, 10, 0, 1), subscriptions, strict=True):
+    for held, reader in zip((0, 3, 8, 10, 0, 1), readers, strict=True):
         reached = held
         while reached < 16:
-            for name, document in events(await subscription.read()):
+            for name, document in events(await reader.read()):
                 assert name == "snapshot" or document["since"] == reached
                 reached = document["revision"]
         assert reached == 16
@@ -140,17 +139,18 @@ async def test_a_stream_of_an_environment_that_went_meanwhile_ends(setting: Sett
             await slow.wait()
 
     store.trouble = hold
-    coming = asyncio.create_task(feed.subscribe("key", Version(feed.version.epoch, 2)))
+    coming = asyncio.create_task(open_stream(feed, "key", Version(feed.version.epoch, 2)))
     await asked.wait()
     await store.delete_environment("production")
     await setting.run()
     await setting.tell(MessagesLost())
     await until(lambda: setting.distributor.feeds == 0)
     slow.set()
-    subscription = await coming
-    assert subscription.ending is Ending.GOODBYE
-    assert [name for name, _ in events(await subscription.read())][-1] == "goodbye"
-    assert await subscription.read() is None
+    reader = await coming
+    assert reader.ending is Ending.GOODBYE
+    assert [name for name, _ in events(await reader.read())] == ["change"]
+    assert [name for name, _ in events(await reader.read())] == ["goodbye"]
+    assert await reader.read() is None
     with pytest.raises(NoSuchEnvironment):
         await setting.distributor.feed(*HERE)
 
@@ -172,19 +172,19 @@ async def test_an_environment_that_is_made_while_the_database_is_asked_is_not_ta
     await store.create_environment("new")
     await store.create_key("key", "new")
     feed = await setting.distributor.feed("default", "new")
-    subscription = await feed.subscribe("key", None)
+    reader = await open_stream(feed, "key", None)
     store.asked.clear()
     slow.set()
     await setting.tell(MessagesLost())
     await until(lambda: store.asked.get("environments"))
     assert await setting.distributor.feed("default", "new") is feed
-    assert subscription.ending is None
+    assert reader.ending is None
 
 
 async def test_who_had_a_key_to_the_old_sees_nothing_of_the_new(setting: Setting, store: TroubledStore) -> None:
     await store.change(times=3)
     feed = await setting.distributor.feed(*HERE)
-    old = await feed.subscribe("key of the old", None)
+    old = await open_stream(feed, "key of the old", None)
     await first_event(old)
     await store.delete_environment("production")
     await store.create_environment("production")
@@ -236,8 +236,8 @@ async def test_a_feed_may_go_while_it_is_opened(setting: Setting, store: Trouble
     await setting.tell(MessagesLost())
     await until(lambda: setting.distributor.feeds == 0)
     slow.set()
-    subscription = await (await opening).subscribe("key", None)
-    assert subscription.ending is Ending.GOODBYE
+    reader = await open_stream(await opening, "key", None)
+    assert reader.ending is Ending.GOODBYE
 
 
 async def test_one_environment_that_cannot_be_followed_holds_up_no_other(
@@ -306,15 +306,16 @@ async def test_a_snapshot_that_could_not_be_encoded_once_can_be_encoded_later(
 async def test_a_gap_in_the_log_is_bridged_by_a_snapshot(setting: Setting, store: TroubledStore) -> None:
     await store.change(times=3)
     feed = await setting.distributor.feed(*HERE)
-    subscription = await feed.subscribe("key", feed.version)
-    assert await first_event(subscription) is None
+    reader = await open_stream(feed, "key", feed.version)
+    assert await first_event(reader) is None
     await store.change(times=4)
     async with store.write() as connection:
         await connection.execute(schema.changes.delete().where(schema.changes.c.revision == 5))
     await feed.catch_up()
     assert feed.version.revision == 7
     reached = 3
-    for name, document in events(await subscription.read()):
-        assert name == "snapshot" or document["since"] == reached
-        reached = document["revision"]
+    while reached < 7:
+        for name, document in events(await reader.read()):
+            assert name == "snapshot" or document["since"] == reached
+            reached = document["revision"]
     assert reached == 7

@@ -1,0 +1,378 @@
+"""How a change reaches ten thousand streams of one server: ``python -m loadtests.fan_out [STREAMS] [--quick]``.
+
+In turns: Fader, with its limits as they are by default but for how fast streams may come, and the least that a Python
+server can do (``loadtests/bare_fan_out.py``), each with as many streams and with events of the same size. Every stream
+checks what it is sent. Meanwhile both are asked for ``/health/live`` at a steady rate.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+import psutil
+import urllib3
+
+from loadtests.crowd import BUSY, PATIENCE, Crowd, Report, Steady, ending_after, is_quick, percentiles, possible, wanted
+from loadtests.tables import show, wants_json
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from crowds.processor import Share, Taken
+from processes import ServerProcess
+
+STREAMS: Final = 10_000
+QUICK_STREAMS: Final = 2_000
+CHANGES: Final = 30
+QUICK_CHANGES: Final = 10
+WARMING: Final = 3
+"""Changes before those that are measured."""
+RATE: Final = 200.0
+"""Requests a second for ``/health/live``."""
+PAUSE: Final = 0.1
+LONGEST: Final = 900
+
+MOST_OF_BARE: Final = 1.25
+MOST_P99_MS: Final = 250.0
+MOST_ACKNOWLEDGED_MS: Final = 2_500.0
+MOST_STREAM_KB: Final = 20.0
+MOST_OTHERS_P99_MS: Final = 15.0
+
+UNHURRIED: Final = {"FADER_SNAPSHOT_BYTES_PER_SECOND": "1000000000000"}
+"""Streams may come as fast as they can: how they are admitted is measured by ``reconnect_storm``."""
+
+
+class Change(msgspec.Struct):
+    """One change, and how it was received; all moments in nanoseconds of the clock that all processes share.
+
+    Args:
+        revision: Which.
+        sent: When it was asked for.
+        began: When the server says that it began.
+        report: When it was received.
+        server: What the server had of a processor meanwhile.
+        acknowledged: Milliseconds from ``sent`` until the server said that everybody had acknowledged it.
+    """
+
+    revision: int
+    sent: int
+    began: int
+    report: Report
+    server: Share
+    acknowledged: float | None = None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A change that was asked for; ``began`` is 0 while that is not known."""
+
+    revision: int
+    sent: int
+    began: int = 0
+
+
+class Side(Protocol):
+    """One of the two servers."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    def change(self, size: int) -> Asked:
+        """Change something; the bare server sends as many bytes as it is told."""
+
+    def began(self, asked: Asked) -> int:
+        """When it says that this began. Asked once everybody has it, so that nobody waits for the answer."""
+
+    def acknowledged(self, revision: int) -> bool | None:
+        """Whether everybody has; ``None`` if there is nobody who could say."""
+
+    def close(self) -> None: ...
+
+
+class Bare:
+    """``loadtests/bare_fan_out.py``, running."""
+
+    key = "none"
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "loadtests.bare_fan_out"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.pid = self._process.pid
+        self._pool = urllib3.PoolManager(retries=False, timeout=PATIENCE)
+
+    def change(self, size: int) -> Asked:
+        sent = time.monotonic_ns()
+        answer = self._pool.request("POST", f"{self.url}/broadcast?{size}").json()
+        return Asked(answer["revision"], sent, answer["began"])
+
+    def began(self, asked: Asked) -> int:
+        return asked.began
+
+    def acknowledged(self, revision: int) -> bool | None:
+        del revision
+        return None
+
+    def close(self) -> None:
+        self._pool.clear()
+        self._process.kill()
+        self._process.communicate()
+
+
+class Fader:
+    """The server, with a flag that is switched on and off."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._is_on = False
+        server.admin.create_flag("toggled", description="Switched on and off")
+        constraint = {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]}
+        rules = [{"constraints": [constraint], "rollout": {"percentage": 25}}]
+        server.admin.ok(
+            "PUT", "/projects/default/flags/toggled/environments/production", {"enabled": False, "rules": rules}
+        )
+        self.key = server.sdk_key()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def pid(self) -> int:
+        return self._server.process.pid
+
+    def change(self, size: int) -> Asked:
+        del size
+        self._is_on = not self._is_on
+        sent = time.monotonic_ns()
+        return Asked(self._server.admin.verb("toggled", "on" if self._is_on else "off")["revision"], sent)
+
+    def began(self, asked: Asked) -> int:
+        newest = self._server.admin.ok("GET", "/projects/default/changes?limit=1")["items"][0]
+        assert newest["revision"] == asked.revision, newest
+        at = datetime.fromisoformat(newest["at"]).timestamp()
+        return time.monotonic_ns() - round((time.time() - at) * 1e9)
+
+    def acknowledged(self, revision: int) -> bool | None:
+        path = f"/projects/default/environments/production/acknowledgements?revision={revision}"
+        answer = self._server.admin.request("GET", path)
+        return None if answer.status == 404 else bool(answer.json["complete"])
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class Measured:
+    """A server, its crowd, and who asks it something else meanwhile."""
+
+    def __init__(self, name: str, side: Side, streams: int, stack: ExitStack) -> None:
+        self.name = name
+        self.side = side
+        self._process = psutil.Process(side.pid)
+        self.changes: list[Change] = []
+        self.acknowledgements: dict[str, int] = {}
+        urllib3.request("GET", f"{side.url}/health/live", retries=False)
+        self.bytes_before = self._process.memory_info().rss
+        self.crowd = Crowd(side.url, side.key, streams)
+        stack.callback(self.crowd.close)
+        self.crowd.open()
+        self.bytes_open = self._process.memory_info().rss
+        self.bytes_after = self.bytes_open
+        self.steady = Steady(f"{side.url}/health/live", RATE)
+        stack.callback(self.steady.close)
+
+    def change(self, size: int) -> Change:
+        """Change something, and wait until everybody has it, and has acknowledged it."""
+        before = Taken.now(self.side.pid)
+        asked = self.side.change(size)
+        report = self.crowd.all_have(asked.revision)
+        share = before.until(Taken.now(self.side.pid))
+        change = Change(asked.revision, asked.sent, self.side.began(asked), report, share)
+        deadline = time.monotonic() + PATIENCE
+        while (done := self.side.acknowledged(asked.revision)) is False:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"revision {asked.revision:,} was not acknowledged by all")
+            time.sleep(0.02)
+        if done:
+            change.acknowledged = (time.monotonic_ns() - asked.sent) / 1e6
+            self.acknowledgements = self.crowd.answered().acknowledgements
+        self.changes.append(change)
+        return change
+
+    def finish(self) -> None:
+        """Take down what is left to take down."""
+        self.steady.collect()
+        self.bytes_after = self._process.memory_info().rss
+
+    def latencies(self, origin: str) -> list[list[float]]:
+        """Of each change, milliseconds until each stream got it, from one of its moments or its first receipt on."""
+        found = []
+        for change in self.changes:
+            times = change.report.times
+            begin = times[0] if origin == "first" else getattr(change, origin)
+            found.append([(at - begin) / 1e6 for at in times])
+        return found
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """When changes were being sent."""
+        for change in self.changes:
+            yield change.sent, change.report.times[-1]
+
+    def stream_kb(self, held: int) -> float:
+        """What one stream takes of so many bytes."""
+        return (held - self.bytes_before) / self.crowd.streams / 1_000
+
+
+def measure(streams: int, changes: int) -> tuple[Measured, Measured]:
+    """Fader and the bare server, in turns."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bare_side = Bare()
+        stack.callback(bare_side.close)
+        server = ServerProcess(folder, UNHURRIED)
+        stack.callback(server.close)
+        server.start()
+        fader = Measured("Fader", Fader(server), streams, stack)
+        size = fader.change(0).report.event_size
+        bare = Measured("bare ASGI", bare_side, streams, stack)
+        for number in range(WARMING + changes):
+            if number == WARMING:
+                fader.changes.clear()
+                bare.changes.clear()
+            for one in (bare, fader) if number % 2 else (fader, bare):
+                time.sleep(PAUSE)
+                size = one.change(size).report.event_size
+        fader.finish()
+        bare.finish()
+        return fader, bare
+
+
+Row = tuple[Any, ...]
+
+
+def _receipts(fader: Measured, bare: Measured) -> tuple[list[Row], float, float]:
+    """The table, the ratio that counts, and the p99 that counts.
+
+    Other programs disturb one change and not the next, so the ratio is the median of those of changes that came one
+    after the other. It counts from the first receipt: the bare server writes nothing to a disk beforehand.
+    """
+    rows: list[Row] = []
+    ratio = p99 = 0.0
+    for origin, what in (
+        ("sent", "from the request on"),
+        ("began", "from when the server says it began"),
+        ("first", "from the first receipt on"),
+    ):
+        ours, theirs = fader.latencies(origin), bare.latencies(origin)
+        together, apart = percentiles(chain.from_iterable(ours)), percentiles(chain.from_iterable(theirs))
+        if origin == "began":
+            p99 = together[1]
+        pairs = [percentiles(one)[1] / percentiles(other)[1] for one, other in zip(ours, theirs, strict=True)]
+        ratio = statistics.median(pairs)
+        rows.append((f"Fader, {what}", *together, together[1] / apart[1], ratio))
+        rows.append((f"bare, {what}", *apart, 1.0, 1.0))
+    return rows, ratio, p99
+
+
+def _conditions(one: Measured) -> Row:
+    """How far the processors were the limit."""
+    shares = [change.report for change in one.changes]
+    servers = [change.server for change in one.changes]
+    mean = len(one.changes)
+    return (
+        one.name,
+        100 * sum(share.running for share in shares) / mean,
+        100 * sum(share.waiting for share in shares) / mean,
+        100 * sum(share.running for share in servers) / mean,
+        100 * sum(share.waiting for share in servers) / mean,
+    )
+
+
+def report(fader: Measured, bare: Measured) -> list[str]:
+    """Print everything, and return which limits were missed."""
+    as_json, missed = wants_json(), []
+    streams, changes = fader.crowd.streams, len(fader.changes)
+    size = fader.changes[-1].report.event_size
+    rows, ratio, p99 = _receipts(fader, bare)
+    title = f"a change of {size} bytes reaches {streams:,} streams, {changes} times"
+    show(
+        title,
+        ("receipt by every stream", "p50 ms", "p99 ms", "max ms", "p99 of bare", "median of pairs"),
+        rows,
+        as_json=as_json,
+    )
+    if ratio > MOST_OF_BARE:
+        missed.append(f"{ratio:.2f} times the bare server's p99, and not {MOST_OF_BARE:g}")
+    if p99 > MOST_P99_MS:
+        missed.append(f"a p99 of {p99:.0f} ms, and not {MOST_P99_MS:g}")
+
+    waited = [change.acknowledged for change in fader.changes if change.acknowledged is not None]
+    if waited:
+        answers = ", ".join(f"{count:,} of {how}" for how, count in sorted(fader.acknowledgements.items()))
+        columns = ("from the request until all have acknowledged", "p50 ms", "p99 ms", "max ms", "answers")
+        show(title, columns, [("Fader", *percentiles(waited), answers)], as_json=as_json)
+        if max(waited) > MOST_ACKNOWLEDGED_MS:
+            missed.append(f"{max(waited):,.0f} ms until all had acknowledged, and not {MOST_ACKNOWLEDGED_MS:g}")
+
+    rows = []
+    for one in (fader, bare):
+        took, late = one.steady.within(list(one.spans()))
+        rows.append((one.name, len(took), *percentiles(took), percentiles(late)[1]))
+    columns = (
+        "other requests meanwhile, from when they were due",
+        "requests",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "sent late p99",
+    )
+    show(f"GET /health/live, {RATE:g} a second", columns, rows, as_json=as_json)
+    if rows[0][3] > MOST_OTHERS_P99_MS:
+        missed.append(f"other requests' p99 of {rows[0][3]:.1f} ms, and not {MOST_OTHERS_P99_MS:g}")
+
+    rows = [
+        (
+            one.name,
+            one.bytes_before / 1e6,
+            one.bytes_after / 1e6,
+            one.stream_kb(one.bytes_open),
+            one.stream_kb(one.bytes_after),
+        )
+        for one in (fader, bare)
+    ]
+    columns = ("server's memory", "before MB", "after MB", "KB a stream, all open", "KB a stream, after all")
+    show(f"{streams:,} streams", columns, rows, as_json=as_json)
+    if rows[0][4] > MOST_STREAM_KB:
+        missed.append(f"{rows[0][4]:.1f} KB for a stream, and not {MOST_STREAM_KB:g}")
+
+    conditions = [_conditions(fader), _conditions(bare)]
+    columns = ("% of the time", "generator ran", "… had no processor", "server ran", "… had no processor")
+    show("while changes were being sent", columns, conditions, as_json=as_json)
+    if any(row[1] > BUSY * 100 for row in conditions):
+        print("  THE GENERATOR WAS BUSY: what was measured is bounded by it")
+    return missed
+
+
+def main() -> int:
+    """Measure and print; 1 if a limit was missed."""
+    with ending_after(LONGEST):
+        fader, bare = measure(possible(wanted(STREAMS, QUICK_STREAMS)), QUICK_CHANGES if is_quick() else CHANGES)
+    missed = report(fader, bare)
+    for miss in missed:
+        print(f"  LIMIT MISSED: {miss}")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -155,6 +155,8 @@ def _apply(connection: sa.Connection) -> Plan:
 
 
 def _missing(found: SchemaVersion) -> tuple[Step, ...]:
+    if not found.is_behind:
+        return ()
     return tuple(step for step in steps() if found.number is None or step.number > found.number)
 
 

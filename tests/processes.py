@@ -15,6 +15,8 @@ from typing import Any
 
 import urllib3
 
+from services.sqlite_files import make_database
+
 PATIENCE = 30.0
 """Seconds after which something that should have happened never will."""
 
@@ -148,6 +150,8 @@ class ServerProcess:
         }
         if self._environment.get("DATABASE_URL", "").startswith("postgres"):
             environment["FADER_MIGRATE"] = "always"
+        if "DATABASE_URL" not in self._environment and not self.database.exists():
+            make_database(self.database)
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from distribution_setting import Setting, TroubledStore
+from services.sqlite_files import make_database
 
 
 @pytest.fixture
@@ -15,6 +16,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[TroubledStore]:
+    make_database(tmp_path / "fader.db")
     store = TroubledStore(f"sqlite:///{tmp_path}/fader.db")
     await store.prepare()
     yield store

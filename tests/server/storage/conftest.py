@@ -7,6 +7,7 @@ import pytest
 
 from fader_server.storage import Store
 from services.postgres import PostgresDatabases
+from services.sqlite_files import make_database
 
 DATABASES = ["sqlite", "postgresql"]
 
@@ -27,6 +28,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
+    if database_url.startswith("sqlite:///"):
+        make_database(Path(database_url.removeprefix("sqlite:///")))
     store = await Store.open(database_url)
     yield store
     await store.close()

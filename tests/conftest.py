@@ -1,6 +1,7 @@
 """The databases that tests of all rooms share: one of each for a run (and for each of its workers)."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--fault-seconds", type=float, default=20.0, help="how long there are random faults")
     group.addoption("--fault-seed", type=int, default=1, help="which random faults there are")
+
+
+def pytest_configure() -> None:
+    # Shells start what runs in the background with Ctrl-C ignored, and each process hands that on to those it starts:
+    # the programs that tests end by it would not hear it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ def frugal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def test_snapshots_are_sent_at_a_bounded_rate_and_each_refused_client_comes_back_at_its_own_time(
     frugal: ServerProcess,
 ) -> None:
+    began = time.monotonic()
     opened, refused = [], []
     for _ in range(40):
         stream = RawStream(frugal)
@@ -51,10 +53,13 @@ def test_snapshots_are_sent_at_a_bounded_rate_and_each_refused_client_comes_back
     assert min(waits) >= 1
     assert len(set(waits)) >= 4  # in whole seconds, and four come in each
     assert refusals(frugal, "snapshots") == len(refused)
-    by_request = ask(frugal, "/sdk/v1/snapshot", frugal.sdk_key())
+    # Meanwhile there may be room for some more, but they come more quickly than room does.
+    answers = (ask(frugal, "/sdk/v1/snapshot", frugal.sdk_key()) for _ in range(40))
+    by_request = next(answer for answer in answers if answer.status != 200)
     assert by_request.status == 503
     assert by_request.json["type"] == "urn:fader:problem:busy"
-    assert int(by_request.headers["retry-after"]) >= max(waits)
+    # It waits behind them all; but they have waited for a while already, and each is told whole seconds.
+    assert int(by_request.headers["retry-after"]) > max(waits) - 1 - (time.monotonic() - began)
 
     # Whoever has a snapshot already is not concerned: it goes on, or hears that it is up to date.
     _, snapshot = opened[0].event()

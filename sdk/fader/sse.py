@@ -12,10 +12,14 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Event(NamedTuple):
-    """One event: its name (``message`` where the server gave none) and its data, lines joined by newlines."""
+    """One event: its name (``message`` where the server gave none), its data, lines joined by newlines, and its id.
+
+    The id is what this event itself says, not that of an earlier one; whoever reads it decides whether to believe it.
+    """
 
     name: str
     data: bytes
+    id: str = ""
 
 
 class EventTooLargeError(Exception):
@@ -32,7 +36,7 @@ class EventParser:
     >>> list(parser.feed(b": heartbeat\\n\\nevent: change\\ndata: {}\\n"))
     []
     >>> parser.pending, list(parser.feed(b"\\n"))
-    (True, [Event(name='change', data=b'{}')])
+    (True, [Event(name='change', data=b'{}', id='')])
     """
 
     def __init__(self, largest: int = 256 * 1024 * 1024) -> None:
@@ -40,7 +44,7 @@ class EventParser:
         self._held = 0
         self._line: list[bytes] = []
         self._data: list[bytes] = []
-        self._name = b""
+        self._name = self._id = b""
         self._at_start = True
         self._after_cr = False
         self.retry: float | None = None
@@ -49,7 +53,7 @@ class EventParser:
     @property
     def pending(self) -> bool:
         """Whether a part of an event, or of a line, has arrived and the rest has not."""
-        return bool(self._line or self._data or self._name)
+        return bool(self._line or self._data or self._name or self._id)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Take in bytes, in whatever portions the network gave them.
@@ -104,12 +108,15 @@ class EventParser:
             self._name = value
         elif field == b"retry" and value.isdigit() and len(value) < 10:
             self.retry = int(value) / 1000
-        # `id` is not read: each of our events carries its epoch and revision inside, where they are validated.
+        elif field == b"id":
+            self._id = value
         return None
 
     def _dispatch(self) -> Event | None:
-        data, name = self._data, self._name
-        self._data, self._name = [], b""
+        data, name, event_id = self._data, self._name, self._id
+        self._data, self._name, self._id = [], b"", b""
         if not data:
             return None
-        return Event(name.decode("utf-8", "replace") or "message", b"\n".join(data))
+        return Event(
+            name.decode("utf-8", "replace") or "message", b"\n".join(data), event_id.decode("utf-8", "replace")
+        )

@@ -14,7 +14,15 @@ CASES = [
     ("so do both together", b"event: a\r\ndata: b\r\n\r\n", [Event("a", b"b")]),
     ("comments are passed over", b": heartbeat\n\n:\n\ndata: x\n: y\n\n", [Event("message", b"x")]),
     ("an event without data is none", b"event: change\n\ndata: x\n\n", [Event("message", b"x")]),
-    ("unknown fields are passed over", b"color: red\nid: 1-2\ndata: x\n\n", [Event("message", b"x")]),
+    ("unknown fields are passed over", b"color: red\ndata: x\n\n", [Event("message", b"x")]),
+    (
+        "an id is its own event's alone",
+        b"id: a-2\ndata: x\n\ndata: y\n\n",
+        [Event("message", b"x", "a-2"), Event("message", b"y")],
+    ),
+    ("an id may come last, and the last counts", b"id: a-1\ndata: x\nid: a-2\n\n", [Event("message", b"x", "a-2")]),
+    ("an id without data is of no event", b"id: a-1\n\ndata: x\n\n", [Event("message", b"x")]),
+    ("an id that is not UTF-8 does no harm", b"id: \xff\ndata: x\n\n", [Event("message", b"x", "�")]),
     ("a byte order mark in front is passed over", b"\xef\xbb\xbfdata: x\n\n", [Event("message", b"x")]),
     ("what is not complete is not yielded", b"data: x\n\ndata: y\n", [Event("message", b"x")]),
     ("colons in values stay", b'data: {"a": 1}\n\n', [Event("message", b'{"a": 1}')]),
@@ -41,7 +49,14 @@ def test_retry_is_read_as_seconds(sent: bytes, retry: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "pending"),
-    [(b"", False), (b": heart", True), (b": heartbeat\n", False), (b"data: x\n", True), (b"data: x\n\n", False)],
+    [
+        (b"", False),
+        (b": heart", True),
+        (b": heartbeat\n", False),
+        (b"id: a-1\n", True),
+        (b"data: x\n", True),
+        (b"data: x\n\n", False),
+    ],
 )
 def test_a_part_of_an_event_is_told_from_silence(sent: bytes, pending: bool) -> None:
     parser = EventParser()

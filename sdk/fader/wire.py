@@ -8,6 +8,7 @@ goes through ``_PatientReads``, which knows the deadline of the whole exchange.
 import contextlib
 import http.client
 import io
+import math
 import os
 import socket
 import ssl
@@ -23,6 +24,9 @@ from urllib3.util.ssltransport import SSLTransport
 
 Failure: Final = (urllib3.exceptions.HTTPError, OSError, ValueError, http.client.HTTPException)
 """What an exchange may raise. ``ValueError`` is what reading from a socket that was just cut comes to."""
+
+_AT_ONCE: Final = 0.001
+"""Seconds that stand for none: to a socket, zero means something else."""
 
 Chores: TypeAlias = Callable[[], float]
 """Does what is due and returns the seconds until more will be: called again and again while waiting for bytes."""
@@ -52,6 +56,7 @@ class Wire:
         self.chores = chores
         self._connect = connect
         self._head_within = 0.0
+        self._over_by = math.inf
         self._cut = False
         self._abandoned = False
         self._pools = _pools(self, proxy, context)
@@ -60,7 +65,14 @@ class Wire:
         self._connection: urllib3.connection.HTTPConnection | None = None
 
     def exchange(
-        self, method: str, url: str, headers: dict[str, str], *, within: float, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        *,
+        within: float,
+        over_by: float = math.inf,
+        body: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send a request and wait for the head of the answer.
 
@@ -69,6 +81,8 @@ class Wire:
             url: Where to.
             headers: The request's headers.
             within: Seconds from the request to the head's end. Connecting has its own limit.
+            over_by: When all of this has to be over, connecting included, in seconds of ``time.monotonic``. (Looking up
+                a name is beyond anybody's control, and a name with several dead addresses takes that long for each.)
             body: What to send.
 
         Returns:
@@ -79,6 +93,8 @@ class Wire:
             Exception: Another of ``Failure``.
         """
         self._head_within = within
+        self._over_by = over_by
+        connect = min(self._connect, max(_AT_ONCE, over_by - time.monotonic()))
         try:
             return self._pools.request(
                 method,
@@ -88,7 +104,7 @@ class Wire:
                 preload_content=False,
                 retries=False,
                 redirect=False,
-                timeout=urllib3.Timeout(connect=self._connect, read=within),
+                timeout=urllib3.Timeout(connect=connect, read=within),
             )
         except urllib3.exceptions.ReadTimeoutError as error:
             raise TimeoutError("timed out waiting for the server") from error
@@ -159,12 +175,14 @@ class Wire:
         # A second descriptor of the same connection. Whoever cuts it uses this one, so that no race with the thread
         # that closes the first can hit a stranger's descriptor, nor interfere with the TLS object.
         self._handle = sock.dup()
+        if self._over_by < math.inf:  # TLS gets what is left
+            sock.settimeout(max(_AT_ONCE, self._over_by - time.monotonic()))
         if self._cut:
             self.cut()
 
     def requested(self) -> None:
         """Called by a connection when a request has been sent and its answer is awaited."""
-        self.deadline = time.monotonic() + self._head_within
+        self.deadline = min(time.monotonic() + self._head_within, self._over_by)
 
     def wait(self, sock: Any) -> None:
         """Wait until there is something to read, doing chores meanwhile.
@@ -176,7 +194,7 @@ class Wire:
             left = self.deadline - time.monotonic()
             if _decrypted(sock) or urllib3.util.wait_for_read(sock, timeout=max(0.0, min(left, self.chores()))):
                 # What is there may be half a TLS record: the rest of it must come in time, too.
-                sock.settimeout(max(0.001, left))
+                sock.settimeout(max(_AT_ONCE, left))
                 return
             if left <= 0:
                 raise TimeoutError("timed out waiting for the server")

@@ -255,9 +255,9 @@ class Client:
     # --- life -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Report usage a last time and end the connection, in two seconds at most. Flags go on to be evaluated.
+        """Say goodbye, report usage a last time and end the connection, in two seconds at most.
 
-        It may be called more than once, and happens by itself when the interpreter exits.
+        Flags go on to be evaluated. It may be called more than once, and happens by itself when the interpreter exits.
         """
         self._runtime.close()
 

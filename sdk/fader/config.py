@@ -49,8 +49,13 @@ class Timing(Struct, frozen=True, kw_only=True):
     """What a report of usage may take: flags wait behind it, on the same thread."""
     cache_write: float = 5.0
     """The least time between two writes of the disk copy."""
+    ack_post: float = 1.0
+    """What an acknowledgement may take, connecting included: flags wait behind it, on the same thread. A second is what
+    a TLS connection needs across the world if a packet is lost on the way, and what a change may be late for once."""
+    ack_window: float = 60.0
+    """The longest that a server may have acknowledgements spread over."""
     close: float = 1.5
-    """What closing may take, the last report of usage included."""
+    """What closing may take, the goodbye and the last report of usage included."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):

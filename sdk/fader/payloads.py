@@ -1,10 +1,11 @@
 """What a server sends, from bytes to values that can be trusted to be of the right form. Bad ones are refused whole."""
 
 import re
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from fader.events import ChangeEvent, SnapshotEvent
 from fader.model import Change, Snapshot
 
 # An epoch goes back to the server in a header; nothing else than this may get there.
@@ -12,9 +13,18 @@ _EPOCH: Final = re.compile(r"[0-9a-z]{1,64}")
 _LARGEST_REVISION: Final = 2**63 - 1
 
 _snapshots = msgspec.json.Decoder(Snapshot)
-_changes = msgspec.json.Decoder(Change)
+_snapshot_events = msgspec.json.Decoder(SnapshotEvent)
+_change_events = msgspec.json.Decoder(ChangeEvent)
 
-T = TypeVar("T", Snapshot, Change)
+T = TypeVar("T", bound=Snapshot | Change)
+
+
+class News(NamedTuple):
+    """What an event of a stream has brought. What is only said on the stream stands beside it, and is not kept."""
+
+    content: Snapshot | Change
+    ack_within_ms: int
+    """Milliseconds within which the server wants to hear that it was applied."""
 
 
 class PayloadError(Exception):
@@ -30,13 +40,20 @@ def read_snapshot(data: bytes | memoryview) -> Snapshot:
     return _read(_snapshots, data)
 
 
-def read_change(data: bytes) -> Change:
-    """A change from its JSON.
+def read_news(name: str, data: bytes) -> News | None:
+    """What the event called ``name`` brings; ``None`` for an event of a newer server, which has nothing that a client
+    of this age would have to know.
 
     Raises:
-        PayloadError: It is none.
+        PayloadError: It is not what its name says.
     """
-    return _read(_changes, data)
+    if name == "snapshot":
+        snapshot = _read(_snapshot_events, data)
+        return News(_without_more(Snapshot, snapshot), snapshot.ack_within_ms)
+    if name == "change":
+        change = _read(_change_events, data)
+        return News(_without_more(Change, change), change.ack_within_ms)
+    return None
 
 
 def _read(decoder: "msgspec.json.Decoder[T]", data: bytes | memoryview) -> T:
@@ -50,3 +67,7 @@ def _read(decoder: "msgspec.json.Decoder[T]", data: bytes | memoryview) -> T:
     if not 0 <= document.revision <= _LARGEST_REVISION:
         raise PayloadError("its revision is none that a database could have given")
     return document
+
+
+def _without_more(kind: type[T], document: T) -> T:
+    return kind(**{name: getattr(document, name) for name in kind.__struct_fields__})

@@ -51,6 +51,7 @@ class Session:
         if settings.cache_dir is not None:
             cache = DiskCache(settings.cache_dir, settings.url, settings.sdk_key)
             chores.append(CacheWriter(cache, holder, timing, journal))
+        chores.append(self._synchronizer.acknowledger)  # with its goodbye, before counts that may take all the time
         if settings.usage:
             chores.append(Reporter(usage, instance, settings.app, timing, self._synchronizer.report, journal))
         self._chores = chores
@@ -65,7 +66,7 @@ class Session:
         self._synchronizer.start(self._chores)
 
     def stop(self) -> None:
-        """Begin to end everything, with a last report of usage."""
+        """Begin to end everything, with a goodbye and a last report of usage."""
         self._synchronizer.stop()
 
     def ended(self) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from fader.config import Timing
 from fader.model import Change, Snapshot
-from fader.payloads import PayloadError, read_change, read_snapshot
+from fader.payloads import PayloadError, read_news
 from fader.plan import Outcome, Result
 from fader.revisions import Verdict
 from fader.sse import Event, EventParser, EventTooLargeError
@@ -27,7 +27,9 @@ class StreamReader:
         timing: How patient to be.
         receive: What to do with each snapshot and change.
         on_life: Called once, with the first byte.
-        on_news: Called after each snapshot or change that made sense.
+        on_news: Called after each snapshot or change that made sense, with the milliseconds within which the server
+            wants to hear of it.
+        on_refusal: Called for each that did not, with the event's id and the reason.
     """
 
     def __init__(
@@ -36,13 +38,15 @@ class StreamReader:
         timing: Timing,
         receive: Receive,
         on_life: Callable[[], None],
-        on_news: Callable[[], None],
+        on_news: Callable[[int], None],
+        on_refusal: Callable[[str, str], None],
     ) -> None:
         self._stream = stream
         self._timing = timing
         self._receive = receive
         self._on_life = on_life
         self._on_news = on_news
+        self._on_refusal = on_refusal
         self._parser = EventParser(LARGEST_BODY)
         self._silence = 2 * _heartbeat(stream.headers.get("Fader-Heartbeat"), timing.heartbeat)
         self.ask_afresh = False
@@ -88,16 +92,22 @@ class StreamReader:
         return Outcome(Result.ENDED, wait=self._parser.retry)
 
     def _take(self, event: Event) -> None:
-        if event.name == "snapshot":
-            verdict = self._receive(read_snapshot(event.data))
-        elif event.name == "change":
-            verdict = self._receive(read_change(event.data))
-        else:
-            return  # of a newer server; nothing that a client of this age has to know
+        try:
+            news = read_news(event.name, event.data)
+            if news is None:
+                return
+            verdict = self._receive(news.content)
+        except PayloadError as error:
+            self._on_refusal(event.id, str(error))
+            raise
+        except Exception as error:
+            # Our own mistake, of which whoever waits for this revision has to hear all the same.
+            self._on_refusal(event.id, f"unexpected {type(error).__name__}")
+            raise
         if verdict is Verdict.ASK_AFRESH:
             self.ask_afresh = True
         else:
-            self._on_news()
+            self._on_news(news.ack_within_ms)
 
 
 def _heartbeat(header: str | None, default: float) -> float:

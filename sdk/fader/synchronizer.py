@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+from fader.acknowledging import Acknowledger
 from fader.backoff import retry_after
 from fader.config import Settings, Timing
 from fader.model import Change, Snapshot
@@ -18,7 +19,7 @@ from fader.plan import Outcome, Plan, Result
 from fader.revisions import Verdict
 from fader.status import Journal, logger
 from fader.stream import StreamReader
-from fader.transport import Failure, Transport, describe
+from fader.transport import Answer, Failure, Transport, Word, describe
 from fader.trust import Trust
 
 _REFUSALS: Final = frozenset({401, 403, 404, 405})
@@ -91,6 +92,8 @@ class Synchronizer:
         self._follower = follower
         self._journal = journal
         self._plan = Plan(timing, streaming=settings.streaming, poll_interval=settings.poll_interval)
+        self.acknowledger = Acknowledger(instance, timing, self._say)
+        """The chore of telling the server what has become of the flags."""
         self._chores: Sequence[Chore] = ()
         self._transport: Transport | None = None
         self._ask_afresh = False
@@ -153,11 +156,17 @@ class Synchronizer:
         if self._transport is not None:
             self._transport.abandon()
 
-    def report(self, payload: bytes, within: float) -> Any:
+    def report(self, payload: bytes, within: float) -> Answer:
         """Hand in usage counts. For chores, on the thread."""
+        return self._connected().report(payload, within)
+
+    def _say(self, word: Word, payload: bytes, within: float) -> Answer:
+        return self._connected().tell(word, payload, within)
+
+    def _connected(self) -> Transport:
         if self._transport is None:
             raise OSError("not connected yet")
-        return self._transport.report(payload, within)
+        return self._transport
 
     def _run(self) -> None:
         self._follow()
@@ -199,7 +208,7 @@ class Synchronizer:
 
     def _stream(self, transport: Transport) -> Outcome:
         try:
-            stream = transport.stream(None if self._ask_afresh else self._follower.version)
+            stream = transport.stream(None if self._ask_afresh else self._follower.version, self.acknowledger.node)
         except TimeoutError as error:
             return Outcome(Result.BLOCKED, describe(error))
         except Failure as error:
@@ -209,9 +218,15 @@ class Synchronizer:
                 return self._refused(stream.status, stream.headers.get("Retry-After"), Result.FAILED)
             if not stream.headers.get("Content-Type", "").startswith("text/event-stream"):
                 return Outcome(Result.BLOCKED, "what answers is not an event stream")
+            self.acknowledger.connected(stream.headers.get("Fader-Node"))
             announced = stream.headers.get("Fader-Version")
             reader = StreamReader(
-                stream, self._timing, self._follower.receive, lambda: self._came_alive(announced), self._up_to_date
+                stream,
+                self._timing,
+                self._follower.receive,
+                on_life=lambda: self._came_alive(announced),
+                on_news=self._heard,
+                on_refusal=self.acknowledger.refused,
             )
             outcome = reader.run()
             self._ask_afresh = reader.ask_afresh
@@ -229,6 +244,7 @@ class Synchronizer:
             try:
                 self._follower.receive(read_snapshot(answer.body))
             except PayloadError as error:
+                self.acknowledger.refused_poll(_version_of(answer.headers.get("ETag")), str(error))
                 return Outcome(Result.POLL_FAILED, f"bad data: {error}", phase="bad data")
         elif answer.status != 304 or version is None:
             return self._refused(answer.status, answer.headers.get("Retry-After"), Result.POLL_FAILED)
@@ -252,6 +268,10 @@ class Synchronizer:
             self._alive_since = time.monotonic()
         elif announced == self._follower.version:
             self._up_to_date()
+
+    def _heard(self, ack_within_ms: int) -> None:
+        self._up_to_date()
+        self.acknowledger.applied(self._follower.version, ack_within_ms)
 
     def _up_to_date(self) -> None:
         self._alive_since = None
@@ -297,3 +317,8 @@ class Synchronizer:
             self._journal.note(type(error).__name__, f"unexpected {type(error).__name__}: {error}")
             left = None
         return _LONGEST_NAP if left is None else left
+
+
+def _version_of(etag: str | None) -> str | None:
+    """What a snapshot's tag names; weak where something between has compressed the body (RFC 9110, 8.8.3)."""
+    return None if etag is None else etag.removeprefix("W/").strip('"')

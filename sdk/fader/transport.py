@@ -1,11 +1,12 @@
 """What an SDK asks of a server, as HTTP: paths, headers, time limits. What the answers mean is decided elsewhere."""
 
+import math
 import os
 import re
 import socket
 import time
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import urllib3
 import urllib3.exceptions
@@ -15,7 +16,10 @@ from fader.config import Settings, Timing
 from fader.trust import Trust
 from fader.wire import Chores, Failure, Wire
 
-__all__ = ["Answer", "Failure", "Stream", "Transport", "describe", "new_instance"]
+__all__ = ["Answer", "Failure", "Stream", "Transport", "Word", "describe", "new_instance"]
+
+Word: TypeAlias = Literal["ack", "goodbye"]
+"""What a process tells of itself."""
 
 LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes of a snapshot or of one event beyond which the server is not believed. A million segment keys are 50 MB."""
@@ -73,7 +77,7 @@ class Stream:
 
 
 class Transport:
-    """The connections of one client: one that listens for flags, one that reports usage.
+    """The connections of one client: one that listens for flags, one that tells the server things.
 
     It belongs to the daemon thread; ``stop_listening`` and ``close`` may be called from others.
 
@@ -92,13 +96,21 @@ class Transport:
         self._settings = settings
         self._timing = timing
         self._instance = instance
+        self._host = _fit(socket.gethostname())
         proxy, context = trust.proxy(), trust.context()
         self._listening = Wire(proxy, context, timing.connect, chores)
         self._reporting = Wire(proxy, context, min(timing.connect, timing.usage_post))
 
-    def stream(self, version: str | None) -> Stream:
-        """Open a stream that goes on from ``version``, or from a whole snapshot if that is ``None``."""
+    def stream(self, version: str | None, node: str) -> Stream:
+        """Open a stream.
+
+        Args:
+            version: What to go on from; ``None`` for a whole snapshot.
+            node: Which node served the last stream, or nothing.
+        """
         headers = self._headers()
+        if node:
+            headers["Fader-Node"] = node
         headers |= {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
         if version is not None:
             headers["Last-Event-ID"] = version
@@ -116,9 +128,11 @@ class Transport:
 
     def report(self, payload: bytes, within: float) -> Answer:
         """Hand in usage counts, in ``within`` seconds at most."""
-        headers = self._headers() | {"Content-Type": "application/json", "Accept": "application/json"}
-        url = f"{self._settings.url}/sdk/v1/usage"
-        return self._ask(self._reporting, "POST", url, headers, within, within, payload)
+        return self._post("usage", payload, within, over_by=math.inf)
+
+    def tell(self, word: Word, payload: bytes, within: float) -> Answer:
+        """Say something of this process, in ``within`` seconds at most, connecting included."""
+        return self._post(word, payload, within, over_by=time.monotonic() + within)
 
     def stop_listening(self) -> None:
         """Cut the stream, or the poll, that is under way, at once and for good. Reporting is still possible."""
@@ -134,6 +148,11 @@ class Transport:
         self._listening.abandon()
         self._reporting.abandon()
 
+    def _post(self, path: str, payload: bytes, within: float, *, over_by: float) -> Answer:
+        headers = self._headers() | {"Content-Type": "application/json", "Accept": "application/json"}
+        url = f"{self._settings.url}/sdk/v1/{path}"
+        return self._ask(self._reporting, "POST", url, headers, within, within, payload, over_by=over_by)
+
     def _ask(
         self,
         wire: Wire,
@@ -143,12 +162,14 @@ class Transport:
         head_within: float,
         body_within: float,
         body: bytes | None = None,
+        over_by: float = math.inf,
     ) -> Answer:
         answer = None
         complete = False
         try:
-            answer = wire.exchange(method, url, headers, within=head_within, body=body)
-            content = wire.read(answer, until=time.monotonic() + body_within, largest=LARGEST_BODY)
+            answer = wire.exchange(method, url, headers, within=head_within, over_by=over_by, body=body)
+            until = min(time.monotonic() + body_within, over_by)
+            content = wire.read(answer, until=until, largest=LARGEST_BODY)
             complete = True
             return Answer(answer.status, answer.headers, content)
         finally:
@@ -160,10 +181,8 @@ class Transport:
             "User-Agent": f"fader-python/{__version__}",
             "Fader-Instance": self._instance,
         }
-        app = _fit(self._settings.app)
-        if app:
-            headers["Fader-App"] = app
-        return headers
+        named = {"Fader-App": _fit(self._settings.app), "Fader-Host": self._host}
+        return headers | {name: value for name, value in named.items() if value}
 
 
 def describe(error: BaseException) -> str:

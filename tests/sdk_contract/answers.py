@@ -75,8 +75,10 @@ STREAM_HEADERS = {
 
 
 def stream_head(exchange: Exchange, heartbeat: float | None = None) -> bytes:
-    seconds = exchange.server.heartbeat if heartbeat is None else heartbeat
-    return head(200, {**STREAM_HEADERS, "Fader-Heartbeat": f"{seconds:g}"}) + chunk(b": hello\n\n")
+    server = exchange.server
+    seconds = server.heartbeat if heartbeat is None else heartbeat
+    node = {} if server.node is None else {"Fader-Node": server.node}
+    return head(200, {**STREAM_HEADERS, "Fader-Heartbeat": f"{seconds:g}", **node}) + chunk(b": hello\n\n")
 
 
 def stream(*steps: Step, heartbeat: float | None = None, then_live: bool = False) -> Answer:
@@ -196,5 +198,7 @@ GOOD: dict[Kind, Answer] = {
     "stream": good_stream,
     "snapshot": good_snapshot,
     "usage": respond(202),
+    "ack": respond(204),
+    "goodbye": respond(204),
     "other": respond(404),
 }

@@ -83,12 +83,16 @@ def event(name: str, data: Document | str | bytes, event_id: str | None = None) 
     return b"\n".join(lines) + b"\n\n"
 
 
-def snapshot_event(document: Document) -> bytes:
-    return event("snapshot", document, tag(document))
+def snapshot_event(document: Document, ack_within_ms: int | None = None) -> bytes:
+    return event("snapshot", _asking(document, ack_within_ms), tag(document))
 
 
-def change_event(document: Document) -> bytes:
-    return event("change", document, tag(document))
+def change_event(document: Document, ack_within_ms: int | None = None) -> bytes:
+    return event("change", _asking(document, ack_within_ms), tag(document))
+
+
+def _asking(document: Document, ack_within_ms: int | None) -> Document:
+    return document if ack_within_ms is None else {**document, "ack_within_ms": ack_within_ms}
 
 
 HEARTBEAT = b": heartbeat\n\n"
@@ -108,6 +112,8 @@ class World:
     flags: dict[str, Document] = field(default_factory=dict)
     segments: dict[str, Document] = field(default_factory=dict)
     log: list[Document] = field(default_factory=list)
+    ack_within_ms: int | None = None
+    """Over what streams ask acknowledgements to be spread; ``None`` for a server that does not say."""
 
     def snapshot(self) -> Document:
         return snapshot(self.revision, *self.flags.values(), segments=tuple(self.segments.values()), epoch=self.epoch)
@@ -141,10 +147,10 @@ class World:
             return b""
         known = {f"{made['epoch']}-{made['since']}": index for index, made in enumerate(self.log)}
         if since not in known:
-            return snapshot_event(self.snapshot())
+            return snapshot_event(self.snapshot(), self.ack_within_ms)
         missed = self.log[known[since] :]
         merged = change(missed[0]["since"], self.revision, epoch=self.epoch)
         for made in missed:
             merged["flags"].update(made["flags"])
             merged["segments"].update(made["segments"])
-        return change_event(merged)
+        return change_event(merged, self.ack_within_ms)

@@ -10,13 +10,13 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
     from sdk_contract.scripted_server import ScriptedServer
 
-Kind = Literal["stream", "snapshot", "usage", "other"]
+Kind = Literal["stream", "snapshot", "usage", "ack", "goodbye", "other"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def kind(self) -> Kind:
-        for kind in ("stream", "snapshot", "usage"):
+        for kind in get_args(Kind):
             if self.path.endswith(f"/sdk/v1/{kind}"):
                 return kind
         return "other"

@@ -1,6 +1,7 @@
 """A Fader server made of bare sockets, so that everything a server can do wrong can be done byte by byte.
 
-Without a script it behaves well: it serves its ``world`` by snapshot, stream and usage. With
+Without a script it behaves well: it serves its ``world`` by snapshot and stream, and takes usage, acknowledgements
+and goodbyes. With
 ``script("stream", …)`` a test gives the answers to the next requests of that kind, in order; ``always(…)``
 replaces good behaviour altogether. Everything that was asked is in ``requests``.
 """
@@ -33,6 +34,8 @@ class ScriptedServer:
         self.world = world or World()
         self.prefix = prefix
         self.heartbeat = heartbeat
+        self.node: str | None = "node-1"
+        """As what it names itself on streams; ``None`` for a server that is older than that."""
         self.requests: list[Request] = []
         self.connections = 0
         self.stopping = False
@@ -80,7 +83,7 @@ class ScriptedServer:
         with self._lock:
             news = {each["key"]: each for each in flags} | dict.fromkeys(delete)
             made = self.world.change(news, segments)
-            self.push(change_event(made))
+            self.push(change_event(made, self.world.ack_within_ms))
         return made
 
     def push(self, data: bytes) -> None:

@@ -29,8 +29,8 @@ exit                                              nothing: the program returns f
 ``how`` is one of ``is_enabled``, ``value``, ``evaluate``. Settings are url, sdk_key, app, cache_dir ("" for
 none), streaming, poll_interval, usage, offline, and ``timing``: an object of seconds that makes waiting short
 (connect, first_byte, heartbeat, event, backoff_first, backoff_longest, slow_retry, retry_after_longest,
-healthy, stream_again, usage_flush, usage_post, cache_write, close; what is missing keeps its default). A
-setting that is null or missing is not passed on. Environment variables are the process's own.
+healthy, stream_again, usage_flush, usage_post, ack_post, ack_window, cache_write, close; what is missing keeps its
+default). A setting that is null or missing is not passed on. Environment variables are the process's own.
 
 Capabilities: ``hanging_resolver`` (with ``"resolver": "hangs"`` in the settings, name look-ups never return).
 """

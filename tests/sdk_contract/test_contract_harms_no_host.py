@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sdk_contract.answers import respond, silence
 from sdk_contract.documents import flag, flag_with_value
+from sdk_contract.exchange import Kind
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.sdk_under_test import SdkClient, SdkProcess
 
@@ -40,9 +42,8 @@ def unresolvable() -> Iterator[str]:
 def silent() -> Iterator[str]:
     """Accepts, reads, and never answers."""
     server = ScriptedServer()
-    server.always("stream", silence)
-    server.always("snapshot", silence)
-    server.always("usage", silence)
+    for kind in get_args(Kind):
+        server.always(kind, silence)
     yield server.url
     server.stop()
 
@@ -71,10 +72,12 @@ def refusing() -> Iterator[str]:
 
 
 @contextmanager
-def healthy_but_for_usage() -> Iterator[str]:
+def hard_of_hearing() -> Iterator[str]:
+    """Sends flags, and never answers what clients have to say."""
     server = ScriptedServer()
     server.world.flags["lit"] = flag("lit")
-    server.always("usage", silence)
+    for kind in ("usage", "ack", "goodbye"):
+        server.always(kind, silence)
     yield server.url
     server.stop()
 
@@ -93,7 +96,7 @@ SERVERS = {
     "silent": silent,
     "backlog full": backlog_full,
     "refusing": refusing,
-    "healthy but for usage": healthy_but_for_usage,
+    "hard of hearing": hard_of_hearing,
     "healthy": healthy,
 }
 

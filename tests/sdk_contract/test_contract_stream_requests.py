@@ -45,6 +45,8 @@ def test_client_names_itself_on_every_request(server: ScriptedServer, connect: C
         )
         assert request.headers["fader-app"] == "shop"
         assert "/" in request.headers["user-agent"]
+        assert request.headers["fader-host"]
+        assert request.headers["fader-instance"].startswith(request.headers["fader-host"][:40])
     instances = {request.headers["fader-instance"] for request in requests}
     assert len(instances) == 1
     assert instances != {""}
@@ -158,7 +160,10 @@ def test_settings_come_from_the_environment_when_the_code_gives_none(server: Scr
 def test_offline_client_never_connects(server: ScriptedServer, connect: Connect) -> None:
     offline, online = connect(offline=True), connect()
     assert online.wait()
-    assert server.connections == 1
+    server.wait_for("ack")
+    # Whoever has connected has asked something, and all of them are one.
+    eventually(lambda: len({request.connection for request in server.requests}) == server.connections, "all asked")
+    assert len({request.headers["fader-instance"] for request in server.requests}) == 1
     assert offline.evaluate("lit", default=False)["error_code"] == "PROVIDER_NOT_READY"
 
 

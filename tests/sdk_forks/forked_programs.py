@@ -95,6 +95,11 @@ class Program:
     def wait(self) -> int:
         return self._process.wait(PATIENCE * 2)
 
+    def end(self) -> None:
+        """Ask the first process to end, as a supervisor would, and wait until it has."""
+        self._process.terminate()
+        self.wait()
+
     @property
     def alive(self) -> bool:
         return self._process.poll() is None

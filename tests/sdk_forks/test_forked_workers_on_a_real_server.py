@@ -1,5 +1,7 @@
 """The whole way once: an operator's command, the real server, a pre-fork web server, and each of its workers."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -57,3 +59,32 @@ def test_forked_children_follow_and_are_counted_by_the_server(tmp_path: Path) ->
         eventually(lambda: counted("of-parent") == 17, "17 evaluations of the parent")
         for number in range(3):
             eventually(lambda key=f"of-child-{number}": counted(key) == 5, "5 of each child")  # type: ignore[misc]
+
+
+def test_the_server_knows_which_processes_have_a_change_and_which_have_left(tmp_path: Path) -> None:
+    source = (
+        "import os, signal, sys\n"
+        "from reporting import be_ready, watch\n"
+        "be_ready()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "watch('child' if os.fork() == 0 or os.fork() == 0 else 'parent')\n"
+    )
+    with running_server(tmp_path) as server:
+        server.admin.create_flag("toggled")
+        variables = environment(server.url, FADER_SDK_KEY=server.sdk_key("production"))
+        with Program([sys.executable, "-c", source], variables) as program:
+
+            def counts() -> tuple[int, int, int]:
+                """Of the newest revision: how many are waited for, have it, and are lost."""
+                document = server.admin.ok("GET", "/projects/default/environments/production/acknowledgements")
+                return document["clients"], document["applied"], document["lost"]
+
+            eventually(lambda: len(program.reports()) == 3, "all three to watch")
+            server.admin.verb("toggled", "on")
+            eventually(lambda: counts() == (3, 3, 0), "all three to have acknowledged")
+            child = next(line["pid"] for line in program.lines if line["role"] == "child")
+            os.kill(child, signal.SIGKILL)
+            server.admin.verb("toggled", "off")
+            eventually(lambda: counts() == (3, 2, 1), "the one that was killed to be missed")
+            program.end()
+            eventually(lambda: counts() == (2, 1, 1), "the one that said goodbye to be waited for no longer")

@@ -73,6 +73,7 @@ class Acknowledger:
         instance: The name of this process.
         timing: How patient to be.
         send: Posts such a word within a number of seconds.
+        quiet: Seconds from now in which nothing is said.
         clock: Gives the time, in seconds of ``time.monotonic``.
         rng: Source of the moments.
     """
@@ -82,6 +83,7 @@ class Acknowledger:
         instance: str,
         timing: Timing,
         send: Callable[[Word, bytes, float], Answer],
+        quiet: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
     ) -> None:
@@ -101,8 +103,7 @@ class Acknowledger:
         self._told_refused: Version | None = None
         self._polled: Version | None = None
         self._last = -math.inf
-        self._not_before = 0.0
-        self._asked_to_wait = 0.0
+        self._not_before = self._asked_to_wait = clock() + quiet
         self._is_understood = True
         """Whether the server of this stream takes such words, as far as is known."""
         self._is_expected = False

@@ -70,6 +70,16 @@ def _prepare_once(module: str, prepare: Callable[[Any], object]) -> None:
         prepare(sys.modules[module])
 
 
+def forks_without_warning() -> bool:
+    """Whether this process is the master of uWSGI, or becomes it.
+
+    It forks its workers when the application is loaded, without taking the interpreter's lock: a worker that is forked
+    while a thread of ours holds it waits for it for ever. (Not with ``--py-call-osafterfork``, nor ``--lazy-apps``.)
+    """
+    worker_id: Any = getattr(sys.modules.get("uwsgi"), "worker_id", None)
+    return worker_id is not None and bool(worker_id() == 0)
+
+
 def are_threads_real() -> bool:
     """Whether threads are the system's, and not greenlets, which gevent puts in their place."""
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)

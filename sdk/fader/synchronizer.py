@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from fader.acknowledging import Acknowledger
 from fader.backoff import retry_after
 from fader.config import Settings, Timing
+from fader.forking import forks_without_warning
 from fader.model import Change, Snapshot
 from fader.payloads import PayloadError, read_snapshot
 from fader.plan import Outcome, Plan, Result
@@ -27,6 +28,7 @@ _NOT_THIS_KEY: Final = frozenset({401, 403})
 _NO_STREAMS: Final = frozenset({406, 415, 501})
 _GLANCE: Final = 0.002
 _LONGEST_NAP: Final = 60.0
+_FORKED_BY_THEN: Final = 2.0
 _SETTLED_AFTER: Final = 0.25
 """A resumed stream says nothing if nothing has changed. After this many seconds of that, nothing has. (Servers say by
 ``Fader-Version`` what their first event brings a client to; this is for what strips headers on the way.)"""
@@ -92,7 +94,9 @@ class Synchronizer:
         self._follower = follower
         self._journal = journal
         self._plan = Plan(timing, streaming=settings.streaming, poll_interval=settings.poll_interval)
-        self.acknowledger = Acknowledger(instance, timing, self._say)
+        # Applications wait for their flags and are forked then, which is no moment for a thread to be busy.
+        quiet = _FORKED_BY_THEN if forks_without_warning() else 0.0
+        self.acknowledger = Acknowledger(instance, timing, self._say, quiet)
         """The chore of telling the server what has become of the flags."""
         self._chores: Sequence[Chore] = ()
         self._transport: Transport | None = None

@@ -20,14 +20,14 @@ WINDOW = 2_000
 class World:
     """A server that takes what is said, or not; the time, which passes when it is told to; and the acknowledger."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: float = 0.0) -> None:
         self.now = 100.0
         self.said: list[tuple[Word, dict[str, Any], float]] = []
         self.answers: list[int | Exception | Answer] = []
         self.always: int | Exception = 204
         self.within = math.nan
         self.acknowledger = Acknowledger(
-            "web-1:42:abc", TIMING, self._take, clock=lambda: self.now, rng=random.Random(11)
+            "web-1:42:abc", TIMING, self._take, quiet, clock=lambda: self.now, rng=random.Random(11)
         )
 
     def _take(self, word: Word, payload: bytes, within: float) -> Answer:
@@ -173,6 +173,16 @@ def test_another_epoch_begins_anew(world: World) -> None:
     world.applies(7, epoch="bbbb")
     world.pass_time(10)
     assert [ack["epoch"] for ack in world.acks] == ["aaaa", "bbbb"]
+
+
+def test_a_process_that_is_about_to_fork_is_quiet_first() -> None:
+    world = World(quiet=2.0)
+    world.acknowledger.connected("node-1")
+    world.applies(7, 0)
+    world.pass_time(1.9)
+    assert world.acks == []
+    world.pass_time(0.2)
+    assert [ack["held_ms"] for ack in world.acks] == [2000]
 
 
 # --- refused

@@ -4,7 +4,9 @@ environment."""
 import argparse
 import gc
 import logging
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,7 @@ from fader_server.errors import FaderError
 from fader_server.settings import SettingsError, read_settings
 
 USAGE: Final = """\
-fader-server serve                      serve flags
+fader-server serve [--workers N]        serve flags
        fader-server migrate [--check | --sql]  bring the database up to date; or only say what that would take
        fader-server backup FILE [--force]      copy a SQLite database, also while servers use it
        fader-server restore FILE               bring a SQLite database back to a backup, also while servers use it
@@ -65,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, prog="fader-server", metavar="COMMAND", help=argparse.SUPPRESS
     )
-    commands.add_parser("serve")
+    commands.add_parser("serve").add_argument(
+        "--workers", metavar="N", help="how many processes serve, instead of FADER_WORKERS"
+    )
+    worker = commands.add_parser("worker")
+    for place in ("number", "workers", "link", "listening"):
+        worker.add_argument(place, type=int)
     migrate = commands.add_parser("migrate").add_mutually_exclusive_group()
     migrate.add_argument("--check", action="store_true", help="change nothing; exit code 1 if steps are missing")
     migrate.add_argument("--sql", action="store_true", help="change nothing; print the SQL that would be run")
@@ -77,14 +84,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _environment(given: argparse.Namespace) -> Mapping[str, str]:
+    """With what the command line says instead."""
+    workers = given.workers if given.command == "serve" else None
+    return os.environ if workers is None else os.environ | {"FADER_WORKERS": workers}
+
+
 def _run(given: argparse.Namespace) -> int:
     # Each loads what it needs and no more: a wrong call is answered without waiting for all of the server.
-    settings = read_settings()
+    settings = read_settings(_environment(given))
     match given.command:
         case "serve":
             from fader_server.commands.serve import serve
 
             return serve(settings)
+        case "worker":
+            from fader_server.commands.worker import work
+
+            return work(
+                settings, number=given.number, workers=given.workers, link=given.link, listening=given.listening
+            )
         case "migrate":
             from fader_server.commands.migrate import migrate
 

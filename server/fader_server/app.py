@@ -13,6 +13,7 @@ from typing import Any, Final
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.types import ASGIApp
+from msgspec import UNSET
 
 from fader_server.access import Access
 from fader_server.api import health, metrics, sdk
@@ -26,6 +27,7 @@ from fader_server.api.request_spans import RequestSpans
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
 from fader_server.bus import Bus, Message
 from fader_server.bus.in_process import InProcessBus
+from fader_server.bus.worker_bus import WorkerBus
 from fader_server.clients import Gathering
 from fader_server.clients.notes import ClientNote
 from fader_server.distribution import Distributor
@@ -38,6 +40,8 @@ from fader_server.settings import Settings, SettingsError
 from fader_server.standby import Standby
 from fader_server.storage import Store
 from fader_server.telemetry import Sources, Telemetry, watch_event_loop
+from fader_server.workers.gathering import NodeMetrics
+from fader_server.workers.link import Link
 
 _log = logger(__name__)
 
@@ -50,8 +54,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: Settings, link: Link | None = None) -> Litestar:
     """The server as an ASGI application. The database is opened when it starts.
+
+    Args:
+        settings: Everything that it is told.
+        link: What ties it to other processes, if it is one of several that are one node.
 
     Raises:
         SettingsError: at its start, if the database cannot be used or initial credentials make no sense.
@@ -61,7 +69,7 @@ def create_app(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await _start(app, settings, telemetry, stack)
+            await _start(app, settings, telemetry, link, stack)
             yield
 
     return Litestar(
@@ -71,7 +79,15 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=openapi_config(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
-        state=State({"telemetry": telemetry, "metrics_token": settings.metrics_token, "give_up": _log_failure}),
+        state=State(
+            {
+                "telemetry": telemetry,
+                "exposition": _exposition(telemetry, link),
+                "metrics_token": settings.metrics_token,
+                "worker": UNSET if link is None else link.worker,
+                "give_up": _log_failure,
+            }
+        ),
     )
 
 
@@ -87,6 +103,10 @@ def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
     return SnapshotShortcut(logged, app, limited)
 
 
+def _exposition(telemetry: Telemetry, link: Link | None) -> metrics.Exposition:
+    return telemetry.metrics.exposition if link is None else NodeMetrics(link, telemetry.metrics).exposition
+
+
 def _sources(distributor: Distributor, gathering: Gathering, store: Store, bus: Bus[Message]) -> Sources:
     return Sources(
         environments=distributor.followed,
@@ -96,8 +116,12 @@ def _sources(distributor: Distributor, gathering: Gathering, store: Store, bus: 
     )
 
 
-async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack: AsyncExitStack) -> None:
+async def _start(
+    app: Litestar, settings: Settings, telemetry: Telemetry, link: Link | None, stack: AsyncExitStack
+) -> None:
     """Build everything, each part before those that use it, so that the stack ends it the other way round."""
+    if link is not None:
+        await stack.enter_async_context(link.running())
     stack.push_async_callback(asyncio.to_thread, telemetry.close, _LAST_TRACES_SECONDS)
     try:
         store = Store(settings.database_url, connections=settings.database_connections, telemetry=telemetry)
@@ -106,7 +130,7 @@ async def _start(app: Litestar, settings: Settings, telemetry: Telemetry, stack:
     stack.push_async_callback(store.close)
     opening = Opening(store, settings, now)
     await opening.once()
-    bus, notes, standby = await _shared(settings, store, telemetry, stack)
+    bus, notes, standby = await _shared(settings, store, telemetry, link, stack)
     gathering = _gathering(store, notes, telemetry)
     access = Access(store, now, standby)
     stack.push_async_callback(access.close)
@@ -152,9 +176,11 @@ def _admission(settings: Settings, telemetry: Telemetry) -> Admission:
 
 
 async def _shared(
-    settings: Settings, store: Store, telemetry: Telemetry, stack: AsyncExitStack
+    settings: Settings, store: Store, telemetry: Telemetry, link: Link | None, stack: AsyncExitStack
 ) -> tuple[Bus[Message], Bus[ClientNote] | None, Standby | None]:
     """What servers on one database have in common besides it."""
+    if settings.redis_url is None and link is not None:
+        return *_among_workers(link, store, telemetry), None
     if settings.redis_url is None:
         alone: InProcessBus[Message] = InProcessBus(hears_all=not store.is_shared)
         return alone, None, None
@@ -173,6 +199,14 @@ async def _shared(
     notes: RedisBus[ClientNote] = RedisBus(client, f"{settings.redis_prefix}:clients", of=ClientNote)
     await stack.enter_async_context(notes.running())
     return bus, notes, RedisStandby(client, settings.redis_prefix)
+
+
+def _among_workers(link: Link, store: Store, telemetry: Telemetry) -> tuple[Bus[Message], Bus[ClientNote]]:
+    """What processes of one node tell each other, and no other node hears."""
+    hears_all = not store.is_shared
+    bus: WorkerBus[Message] = WorkerBus(link, "bus", of=Message, hears_all=hears_all, metrics=telemetry.metrics)
+    notes: WorkerBus[ClientNote] = WorkerBus(link, "clients", of=ClientNote, hears_all=hears_all)
+    return bus, notes
 
 
 def _gathering(store: Store, notes: Bus[ClientNote] | None, telemetry: Telemetry) -> Gathering:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from fader_server.settings import Settings
 
@@ -14,8 +14,13 @@ from fader_server.settings import Settings
 _tracebacks: Final = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
-def set_up_logs(settings: Settings) -> None:
-    """Send everything that is logged, by us and by libraries, to standard output in one form."""
+def set_up_logs(settings: Settings, worker: int | None = None) -> None:
+    """Send everything that is logged, by us and by libraries, to standard output in one form.
+
+    Args:
+        settings: Which form.
+        worker: The number of this process, if it is one of several that write there.
+    """
     as_console = settings.log_format == "console" or (settings.log_format is None and sys.stdout.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -25,6 +30,8 @@ def set_up_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_console else "iso", utc=not as_console),
         structlog.processors.StackInfoRenderer(),
     ]
+    if worker is not None:
+        shared.append(_of_worker(worker))
     rendering: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if as_console
@@ -48,6 +55,14 @@ def set_up_logs(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     for chatty in ("alembic", "aiosqlite", "sqlalchemy", "uvicorn", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _of_worker(number: int) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = number
+        return event
+
+    return add
 
 
 def logger(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The process: its socket, its signals, and an orderly end."""
+"""The process: its signals, and an orderly end."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,16 @@ from litestar import Litestar
 from fader_server.app import create_app, create_asgi
 from fader_server.distribution import Distributor
 from fader_server.http_connection import ConnectionLimits, Oversight
+from fader_server.listening import BACKLOG, listening_socket, url_of
 from fader_server.logs import logger
 from fader_server.settings import Settings, SettingsError
 from fader_server.telemetry import Telemetry
+from fader_server.workers.link import Link
 
 _log = logger(__name__)
 
-_BACKLOG: Final = 4_096
-"""Connections that wait to be accepted. Linux allows no more by itself."""
-
 _OTHER_FILES: Final = 256
 """Open files that are no connections of clients: databases, logs, and those for probes."""
-
-_LATER_THAN_WE: Final = 10.0
-"""Seconds, at most, by which the kernel gives a connection up later than we do: so who does not read is counted."""
 
 _COLLECT: Final = (20_000, 20, 20)
 """Objects until the collector looks at the newest, and how much rarer at those that have outlived that."""
@@ -47,8 +43,18 @@ def serve(settings: Settings) -> None:
     Raises:
         SettingsError: if it cannot start.
     """
-    listening = _bind(settings)
-    app = create_app(settings)
+    serve_at(listening_socket(settings), settings)
+
+
+def serve_at(listening: socket.socket, settings: Settings, link: Link | None = None) -> None:
+    """The same, at a socket that is bound already.
+
+    Args:
+        listening: The socket. It is closed in the end.
+        settings: Everything else.
+        link: What ties this process to others, if it is one of several that are one node.
+    """
+    app = create_app(settings, link)
     telemetry: Telemetry = app.state.telemetry
     oversight = Oversight(
         ConnectionLimits(
@@ -64,55 +70,20 @@ def serve(settings: Settings) -> None:
         create_asgi(app, settings),
         http=oversight.protocol(),
         ws="none",
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds * (1 - _SHARE_FOR_GOODBYES))),
     )
-    server = _Server(config, app, settings, listening, oversight)
+    server = _Server(config, app, settings, listening, oversight, link)
     try:
         server.run(sockets=[listening])
     finally:
         listening.close()
     if server.failure is not None:
         raise server.failure
-
-
-def _bind(settings: Settings) -> socket.socket:
-    try:
-        return _bound(settings)
-    except OSError as error:
-        raise SettingsError(
-            (
-                f"FADER_HOST and FADER_PORT: cannot listen on {settings.host}:{settings.port} "
-                f"({error.strerror or error}); choose another port, for instance FADER_PORT=8081",
-            )
-        ) from None
-
-
-def _bound(settings: Settings) -> socket.socket:
-    host = settings.host.removeprefix("[").removesuffix("]")  # as in a URL
-    (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-        host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` is for IPv4, too
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Connections inherit it. Of a client whose host has vanished the kernel would else hope to hear for a
-            # quarter of an hour (RFC 5482).
-            seconds = settings.stuck_seconds + min(settings.stuck_seconds, _LATER_THAN_WE)
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 def _connections(wanted: int) -> int:
@@ -148,8 +119,10 @@ class _Server(uvicorn.Server):
         settings: Settings,
         listening: socket.socket,
         oversight: Oversight,
+        link: Link | None,
     ) -> None:
         super().__init__(config)
+        self._link = link
         self._oversight = oversight
         self._app = app
         self._settings = settings
@@ -177,12 +150,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             _spare_the_collector()
-            host, port = self._listening.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            _log.info("listening", url=f"http://{shown}:{port}")
+            if self._link is None:
+                _log.info("listening", url=url_of(self._listening))
+            else:
+                self._link.serving()  # and the parent says that we listen, when all do
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _log.info("shutting down")
+        if self._link is not None and not self._link.is_connected:
+            # The parent is gone, and whoever starts another one wants the address.
+            for server in self.servers:
+                server.close()
         if not self.force_exit:
             await self._leave()
         for server in self.servers:

@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str
     port: int
+    workers: int
     database_url: str
     database_connections: int
     migrate: Migrating
@@ -157,6 +158,14 @@ SETTINGS: Final = (
         read=_integer(0, 65_535),
         default="8080",
         meaning="The port to listen on. With 0 the system chooses a free one, and the log says which.",
+    ),
+    Setting(
+        name="FADER_WORKERS",
+        field="workers",
+        read=_integer(1, 128),
+        default="1",
+        meaning="How many processes serve: with one for each core, all of them are used. Limits are those of each, as if "
+        "it were a server of its own: of connections, also to the database, of streams, of requests.",
     ),
     Setting(
         name="DATABASE_URL",

@@ -4,7 +4,7 @@ from typing import Final, Literal, TypeAlias
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from fader_server.distribution import Distributor
 
@@ -23,7 +23,8 @@ class Ready(Struct, frozen=True):
     ``database`` is ``degraded`` while it does not answer: SDKs are then served from memory or from the standby's
     copies, and writes get 503. ``bus`` is ``degraded`` while Redis does not tell of other servers' changes, and they
     are looked up instead; ``standby`` while copies cannot be kept there. Both are ``none`` where there is no Redis,
-    and other servers may write.
+    and other servers may write. ``streams`` are those of the process that answers: ``worker`` is its number, if it is
+    one of several.
     """
 
     status: Literal["ok", "degraded", "starting", "closing"]
@@ -31,6 +32,7 @@ class Ready(Struct, frozen=True):
     bus: Health
     standby: Health
     streams: int
+    worker: int | UnsetType = UNSET
 
 
 @get("/health/live", summary="Does the process run?", tags=["health"], operation_id="live", sync_to_thread=False)
@@ -56,7 +58,7 @@ def ready(request: Request[object, object, State]) -> Response[Ready]:
     else:
         status = "degraded" if "degraded" in (database, bus, standby) else "ok"
     return Response(
-        Ready(status, database, bus, standby, distributor.streams),
+        Ready(status, database, bus, standby, distributor.streams, request.app.state.worker),
         status_code=200 if status in ("ok", "degraded") else 503,
     )
 

@@ -2,7 +2,8 @@
 environments, but no secrets. Where ``FADER_METRICS_TOKEN`` is set, only whoever has that token may."""
 
 import secrets
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
@@ -11,7 +12,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from fader_server.access.credentials import presented
 from fader_server.api.problems import PROBLEM_JSON, Problem
 from fader_server.errors import Unauthorized
-from fader_server.telemetry import Metrics
+
+Exposition: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Gives all metrics as text, and its media type, for an ``Accept`` header."""
 
 
 @get(
@@ -33,9 +36,9 @@ async def scrape(request: Request[object, object, State]) -> Response[bytes]:
     """All metrics of this node: as OpenMetrics for those who accept it, else in Prometheus' text format. Anybody may
     ask, unless `FADER_METRICS_TOKEN` is set; then whoever has that token."""
     state = request.app.state
-    metrics: Metrics = state.telemetry.metrics
+    exposition: Exposition = state.exposition
     _refuse_strangers(request.headers.get("authorization"), state.metrics_token)
-    text, media_type = await metrics.exposition(request.headers.get("accept", ""))
+    text, media_type = await exposition(request.headers.get("accept", ""))
     return Response(text, media_type=media_type, headers={"content-type": media_type})
 
 

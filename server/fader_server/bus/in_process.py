@@ -27,11 +27,15 @@ class InProcessBus(Generic[MessageT]):
         return self._hears_all
 
     async def publish(self, message: MessageT | MessagesLost) -> None:
-        for mailbox in self._mailboxes:
-            mailbox.put(message)
+        self.tell(message)
 
     async def publish_here(self, message: MessageT | MessagesLost) -> None:
-        await self.publish(message)
+        self.tell(message)
+
+    def tell(self, message: MessageT | MessagesLost) -> None:
+        """The same, for those who may not wait."""
+        for mailbox in self._mailboxes:
+            mailbox.put(message)
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[MessageT | MessagesLost]]:

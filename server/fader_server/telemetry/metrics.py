@@ -3,7 +3,7 @@ to report. Methods are named after what has happened; none of them ever fails or
 
 import asyncio
 import platform
-from typing import Final, get_args
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,8 +14,6 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics
 
 from fader_server import __version__
 from fader_server.errors import Rejection
@@ -29,10 +27,9 @@ from fader_server.telemetry.catalogue import (
     StreamEvent,
     TransactionKind,
 )
+from fader_server.telemetry.exposition import MEDIA_TYPES, TextFormat, of_worker, wanted_format, written
 from fader_server.telemetry.requests import RequestTimes
 from fader_server.telemetry.sources import SampledCollector, Sources
-
-_OPENMETRICS: Final = frozenset({"0.0.1", "1.0.0"})
 
 # One more series for each counter and histogram, which says when it was created: hardly anybody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -85,18 +82,24 @@ class Metrics:
         """All metrics as text.
 
         Args:
-            accept: The ``Accept`` header of whoever asks: OpenMetrics for those who take it, Prometheus' text format
-                for the rest.
+            accept: The ``Accept`` header of whoever asks.
 
         Returns:
             The text, and its media type.
         """
+        text_format = wanted_format(accept)
+        return await self.text(text_format), MEDIA_TYPES[text_format]
+
+    async def text(self, text_format: TextFormat, worker: int | None = None) -> bytes:
+        """All metrics as text, in one of the formats.
+
+        Args:
+            worker: The number of this process, if it is one of several, for a label of every series.
+        """
         self._sampled.sample()
+        registry = self._registry if worker is None else of_worker(self._registry, worker)
         # Thousands of series take longer to write than streams should wait. Counters may be read from any thread.
-        if _takes_openmetrics(accept):
-            text: bytes = await asyncio.to_thread(openmetrics.generate_latest, self._registry)
-            return text, openmetrics.CONTENT_TYPE_LATEST
-        return await asyncio.to_thread(generate_latest, self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        return await asyncio.to_thread(written, registry, text_format)
 
     def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has its answer, or a stream has opened.
@@ -196,18 +199,6 @@ class Metrics:
     def loop_lagged(self, seconds: float) -> None:
         """A timer of the event loop fired so much later than asked."""
         self._loop_lag.observe(seconds)
-
-
-def _takes_openmetrics(accept: str) -> bool:
-    """Whether an ``Accept`` header names it, in the version that we write or in its draft. (The library's own choice
-    fails for versions that are no numbers.)"""
-    for media_range in accept.lower().split(","):
-        media_type, *parameters = (part.strip() for part in media_range.split(";"))
-        if media_type == "application/openmetrics-text":
-            given = dict(parameter.partition("=")[::2] for parameter in parameters)
-            if given.get("version", "1.0.0") in _OPENMETRICS and given.get("q", "1").strip("0.") != "":
-                return True
-    return False
 
 
 def _counter(definition: Definition, registry: CollectorRegistry) -> Counter:

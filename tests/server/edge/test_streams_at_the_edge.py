@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fader_server.serving import _bind
+from fader_server.listening import listening_socket
 from fader_server.settings import read_settings
 from processes import ServerProcess, running_server, wait_for
 from raw_connection import RawConnection
@@ -205,7 +205,9 @@ def test_a_server_listens_on_ipv6_as_well(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
 def test_the_kernel_is_told_how_long_to_hope_for_a_client_that_has_vanished() -> None:
     """Its connection says nothing any more, not even that it is over. (To pull a cable is more than a test can do.)"""
-    with contextlib.closing(_bind(read_settings({"FADER_PORT": "0", "FADER_STUCK_SECONDS": "20"}))) as listening:
+    with contextlib.closing(
+        listening_socket(read_settings({"FADER_PORT": "0", "FADER_STUCK_SECONDS": "20"}))
+    ) as listening:
         assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 

@@ -164,8 +164,8 @@ SETTINGS: Final = (
         field="workers",
         read=_integer(1, 128),
         default="1",
-        meaning="How many processes serve: with one for each core, all of them are used. Limits are those of each, as if "
-        "it were a server of its own: of connections, also to the database, of streams, of requests.",
+        meaning="How many processes serve: one for each core uses all of them. Limits are those of each process, as if "
+        "it were a server of its own: of connections (also to the database), of streams, of requests.",
     ),
     Setting(
         name="DATABASE_URL",

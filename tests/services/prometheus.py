@@ -29,6 +29,18 @@ def prometheus_program(name: str) -> str:
     return found
 
 
+def checked_by_promtool(metrics: bytes) -> str:
+    """What ``promtool check metrics`` objects to in the form of a text, if anything."""
+    done = subprocess.run(
+        [prometheus_program("promtool"), "check", "metrics"],
+        input=metrics,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return (done.stdout + done.stderr).decode() if done.returncode else ""
+
+
 class Prometheus:
     """A running Prometheus."""
 

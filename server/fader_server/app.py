@@ -104,7 +104,10 @@ def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
 
 
 def _exposition(telemetry: Telemetry, link: Link | None) -> metrics.Exposition:
-    return telemetry.metrics.exposition if link is None else NodeMetrics(link, telemetry.metrics).exposition
+    if link is None:
+        return telemetry.metrics.exposition
+    telemetry.metrics.node_begun(link.workers)
+    return NodeMetrics(link, telemetry.metrics).exposition
 
 
 def _sources(distributor: Distributor, gathering: Gathering, store: Store, bus: Bus[Message]) -> Sources:

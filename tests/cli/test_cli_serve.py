@@ -58,9 +58,10 @@ class Served:
 
 
 @contextmanager
-def served(cli: Cli, folder: Path, **environment: str) -> Iterator[Served]:
+def served(cli: Cli, folder: Path, *options: str, **environment: str) -> Iterator[Served]:
     port = free_port()
-    process = cli.start("serve", "--port", str(port), "--db", str(folder / "data" / "fader.db"), **environment)
+    database = str(folder / "data" / "fader.db")
+    process = cli.start("serve", "--port", str(port), "--db", database, *options, **environment)
     server = Served(process, port)
     try:
         server.read_welcome()
@@ -71,6 +72,12 @@ def served(cli: Cli, folder: Path, **environment: str) -> Iterator[Served]:
             process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
+
+
+def test_serve_with_several_processes(unsigned: Cli, tmp_path: Path) -> None:
+    with served(unsigned, tmp_path, "--workers", "2") as server:
+        assert urllib3.request("GET", f"{server.url}/health/ready").json()["worker"] in (1, 2)
+        server.ends_by(signal.SIGINT)
 
 
 def test_serve_needs_nothing_and_remembers_everything(unsigned: Cli, settings: Path, tmp_path: Path) -> None:

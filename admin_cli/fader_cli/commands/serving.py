@@ -47,7 +47,12 @@ class _Secrets(Struct, frozen=True):
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="The port to listen on.")
 @click.option("--db", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The database's file.")
-def serve(host: str, port: int, db: Path | None) -> int:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 128),
+    help="How many processes serve: one for each core uses all of them. [default: FADER_WORKERS, or 1]",
+)
+def serve(host: str, port: int, db: Path | None, workers: int | None) -> int:
     """Run the flag server here, on SQLite. For production there is `fader-server`, set up by its environment."""
     require_server()
     database = (db or default_database()).absolute()
@@ -63,7 +68,7 @@ def serve(host: str, port: int, db: Path | None) -> int:
             database=database,
             admin_token=kept.admin_token,
             sdk_keys=kept.sdk_keys,
-            more={} if "FADER_LOG_LEVEL" in os.environ else {"FADER_LOG_LEVEL": "warning"},
+            more=_more(workers),
         )
         children.append(process)
         try:
@@ -73,6 +78,11 @@ def serve(host: str, port: int, db: Path | None) -> int:
             return process.wait()
         finally:
             stop(process)
+
+
+def _more(workers: int | None) -> dict[str, str]:
+    more = {} if "FADER_LOG_LEVEL" in os.environ else {"FADER_LOG_LEVEL": "warning"}
+    return more if workers is None else more | {"FADER_WORKERS": str(workers)}
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -220,6 +220,13 @@ BUILD_INFO: Final = Definition(
     labels=("version", "python"),
 )
 
+WORKERS: Final = Definition(
+    name="fader_workers",
+    kind="gauge",
+    meaning="How many processes this node is meant to have. With more than one, every series has the label `worker`, "
+    "with the number of the process that it is of.",
+)
+
 CATALOGUE: Final = (
     HTTP_REQUESTS,
     HTTP_REQUEST_DURATION,
@@ -249,5 +256,6 @@ CATALOGUE: Final = (
     CONNECTIONS_LIMIT,
     EVENT_LOOP_LAG,
     BUILD_INFO,
+    WORKERS,
 )
 """In the order of the reference."""

@@ -45,6 +45,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         _gauge(catalogue.BUILD_INFO, registry).labels(__version__, platform.python_version()).set(1)
+        self._workers = _gauge(catalogue.WORKERS, registry)
+        self._workers.set(1)
 
         self._requests = RequestTimes()
         registry.register(self._requests)
@@ -77,6 +79,10 @@ class Metrics:
     def ask(self, sources: Sources) -> None:
         """Ask these functions at every scrape from now on."""
         self._sampled.sources = sources
+
+    def node_begun(self, workers: int) -> None:
+        """This process is one of so many that are one node."""
+        self._workers.set(workers)
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text.

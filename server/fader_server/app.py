@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from fader_server.access import Access
 from fader_server.api import health, metrics, sdk
+from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
 from fader_server.api.openapi import openapi_config
@@ -100,7 +101,7 @@ def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
     logged = RequestLog(limited, telemetry.metrics)
     if telemetry.requests is not None:
         return RequestSpans(logged, telemetry.requests)
-    return SnapshotShortcut(logged, app, limited)
+    return SnapshotShortcut(AckShortcut(logged, app, limited), app, limited)
 
 
 def _exposition(telemetry: Telemetry, link: Link | None) -> metrics.Exposition:

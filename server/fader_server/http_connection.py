@@ -119,6 +119,20 @@ class Connection(HttpToolsProtocol):
     """One connection. ``scope["state"]`` of its requests has ``abort``, which cuts it off at once and frees what waits
     to be sent, and ``is_surplus`` where there are more connections than there may be."""
 
+    # Apart from those of uvicorn, which are just few enough for all connections to share the names of their attributes:
+    # with more, each would take a kilobyte more.
+    __slots__ = (
+        "_answers",
+        "_discarded",
+        "_head_bytes",
+        "_is_deaf",
+        "_is_in_head",
+        "_is_surplus",
+        "_is_whole",
+        "_refusal",
+        "_unsent",
+    )
+
     oversight: Oversight
     cycle: RequestResponseCycle | None  # type: ignore[assignment]
     """``None`` before the first request, whatever uvicorn's annotation says."""

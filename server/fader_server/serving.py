@@ -68,6 +68,7 @@ def serve_at(listening: socket.socket, settings: Settings, link: Link | None = N
     )
     config = uvicorn.Config(
         create_asgi(app, settings),
+        interface="asgi3",
         http=oversight.protocol(),
         ws="none",
         backlog=BACKLOG,

@@ -7,7 +7,7 @@ busy with them.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -71,16 +71,14 @@ class RequestLimits:
         self._known: dict[tuple[bool, int], Turnstile] = {}
         self._strangers = self._allowance(rates.admin)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or refuse it."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve a request, or refuse it. (Of one that is served, and may be a stream, nothing is kept here.)"""
         if str(scope["type"]) != "http" or is_probe(scope):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         if scope["state"].get("is_surplus"):
             self._refused("connections")
             crowded = Busy("This server has as many connections as it may have.", retry_after=_CROWDED)
-            await send_problem(scope, send, crowded, {"Connection": "close"})
-            return
+            return send_problem(scope, send, crowded, {"Connection": "close"})
         path = cast("HTTPScope", scope)["path"]
         # Where keys are looked up, their digests are compared. Here one that is mistaken for another shares its
         # allowance, no more; and a secret need not be kept.
@@ -89,19 +87,17 @@ class RequestLimits:
         if known is None:
             wait = self._strangers.enter(1.0, self._clock())
             if not wait:
-                await self._app(scope, receive, self._introducing(credential, send))
-                return
+                return self._app(scope, receive, self._introducing(credential, send))
             limit, rate = "strangers", self._rates.admin
         else:
             wait = 0.0 if path == _STREAM else known.enter(1.0, self._clock())
             if not wait:
-                await self._app(scope, receive, send)
-                return
+                return self._app(scope, receive, send)
             limit, rate = "requests_per_key", self._rate(credential)
         self._refused(cast("Limit", limit))
         retry_after = math.ceil(wait)
         beyond = TooManyRequests("There were too many requests with this key or token.", retry_after=retry_after)
-        await send_problem(scope, send, beyond, _fields(limit, rate, retry_after))
+        return send_problem(scope, send, beyond, _fields(limit, rate, retry_after))
 
     def lets_sdk_in(self, authorization: bytes) -> bool:
         """Whether this key is known here, and may make one more request; if so, that is counted."""

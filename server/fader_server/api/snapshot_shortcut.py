@@ -8,6 +8,7 @@ seen lately, a database that is away, a limit that was met, a line that is wante
 
 import logging
 import time
+from collections.abc import Awaitable
 from typing import Final, TypeAlias, cast
 
 from litestar import Litestar
@@ -40,11 +41,11 @@ class SnapshotShortcut:
         self._litestar = litestar
         self._limits = limits
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
-        if scope.get("path") != _PATH:
-            await self._app(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve a request. (Of another one, which may be a stream and last for days, nothing is kept here.)"""
+        return (self._serve if scope.get("path") == _PATH else self._app)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         services: SdkServices = self._litestar.state.sdk
         answer = self._answer(cast("HTTPScope", scope), services)

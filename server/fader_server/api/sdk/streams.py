@@ -1,7 +1,7 @@
 """``GET /sdk/v1/stream``. Bare ASGI: the task of a connection opens the stream, and then only waits for its end; what
 is sent on it is sent by the fan-out, which takes the steps of ``send`` itself."""
 
-from typing import Final
+from typing import Final, cast
 from urllib.parse import parse_qs
 
 from litestar import asgi
@@ -35,7 +35,7 @@ _ENDINGS: Final[dict[Ending | None, StreamEnding]] = {
 }
 
 
-@asgi("/sdk/v1/stream", copy_scope=True)
+@asgi("/sdk/v1/stream", copy_scope=False)
 async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     """What brings the client up to date, and then every change as it happens, as Server-Sent Events."""
     services, asked, feed, principal = await admit(scope)
@@ -55,6 +55,10 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = _headers(services, subscription.version)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
+            # What was asked is of no interest any more; kept for as long as the stream lives, it would be a tenth of all
+            # that a stream takes.
+            asked.clear()
+            cast("list[object]", scope["headers"]).clear()
             await _run(feed, subscription, receive)
         finally:
             feed.unsubscribe(subscription)

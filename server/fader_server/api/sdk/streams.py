@@ -55,8 +55,8 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = _headers(services, subscription.version)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            # What was asked is of no interest any more; kept for as long as the stream lives, it would be a tenth of all
-            # that a stream takes.
+            # What was asked is of no interest any more; kept for as long as the stream lives, it would be a tenth of
+            # all that a stream takes.
             asked.clear()
             cast("list[object]", scope["headers"]).clear()
             await _run(feed, subscription, receive)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,8 +19,12 @@ from fader_server.api.admin import AdminServices, routes
 from fader_server.api.openapi import openapi_config
 from fader_server.api.problems import exception_handlers
 from fader_server.bus.in_process import InProcessBus
+from fader_server.clients import Gathering
+from fader_server.distribution import Distributor
+from fader_server.distribution.distributor import Pace
 from fader_server.flags.limits import Limits
 from fader_server.storage import Store
+from fader_server.telemetry import Telemetry
 
 ADMIN_TOKEN = "fader_" + "0123456789abcdef" * 2
 MAX_BODY = 1024 * 1024
@@ -136,10 +141,16 @@ def running_admin_server(
                 logging_config=None,
                 request_max_body_size=MAX_BODY,
             )
+            telemetry = Telemetry()
+            gathering = Gathering("node", None, True, time.time, time.monotonic, telemetry.metrics)
+            pace = Pace(heartbeat=heartbeat_seconds, poll=10.0, poll_without_bus=1.0)
+            distributor = Distributor(store, bus, None, gathering, utc_now, pace, telemetry)
             app.state.admin = services = AdminServices.build(
                 store=store,
                 bus=bus,
                 access=access,
+                distributor=distributor,
+                gathering=gathering,
                 clock=utc_now,
                 limits=Limits(),
                 heartbeat_seconds=heartbeat_seconds,

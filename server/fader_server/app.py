@@ -31,6 +31,7 @@ from fader_server.bus.in_process import InProcessBus
 from fader_server.bus.worker_bus import WorkerBus
 from fader_server.clients import Gathering
 from fader_server.clients.notes import ClientNote
+from fader_server.clients.recording import Recorder
 from fader_server.distribution import Distributor
 from fader_server.distribution.distributor import Pace
 from fader_server.errors import FaderError
@@ -159,7 +160,7 @@ async def _start(
         heartbeat_seconds=settings.heartbeat_seconds,
         tracing=telemetry.tracing,
     )
-    chores = [_tidy(store), watch_event_loop(telemetry.metrics)]
+    chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
     if not store.is_prepared:
         chores.append(opening.until_done(app.state.give_up))
     telemetry.metrics.ask(_sources(distributor, gathering, store, bus))

@@ -43,6 +43,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("flags in an environment", "Switching, rolling out, rules, undo: the verbs that on-call uses."),
             Tag("segments", "Named sets of contexts."),
             Tag("changes", "The history, in pages and as it happens."),
+            Tag("clients", "SDK processes, and which revision each evaluates with."),
             Tag("keys", "What SDKs show to read flags."),
             Tag("tokens", "What people and pipelines show to change them."),
         ],

@@ -52,7 +52,18 @@ class Client:
         applied: The revision that it evaluates with, in the epoch that is being served; or ``NOTHING``, or ``OTHER``.
     """
 
-    __slots__ = ("applied", "heard", "identity", "lost", "refusal", "since", "streams", "timed_since", "transport")
+    __slots__ = (
+        "applied",
+        "heard",
+        "identity",
+        "is_missed",
+        "lost",
+        "refusal",
+        "since",
+        "streams",
+        "timed_since",
+        "transport",
+    )
 
     def __init__(self, identity: Identity, transport: Transport, now: float, applied: int) -> None:
         self.identity = identity
@@ -67,3 +78,5 @@ class Client:
         """More than one while a connection that broke has not been noticed, and the client has a new one already."""
         self.lost: float | None = None
         """Since when it has no stream, without having said goodbye."""
+        self.is_missed = False
+        """Whether that has been told."""

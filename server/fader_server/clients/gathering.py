@@ -5,17 +5,21 @@ Without a bus between nodes this is what one node knows, and it says so.
 
 import asyncio
 import secrets
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from fader_server.bus import Bus, MessagesLost
+from fader_server.chores import persistently
 from fader_server.clients.client import Client, Identity
+from fader_server.clients.happenings import Happening, Happenings, What
 from fader_server.clients.notes import (
     ClientNote,
+    ClientsHappened,
     ClientsListed,
     ClientsMoved,
     ClientsSaid,
@@ -34,6 +38,9 @@ _TELL_SECONDS: Final = 0.1
 
 _ALIVE_SECONDS: Final = 1.0
 """Between two when nothing happens."""
+
+_HAPPENINGS: Final = 20
+"""Clients that come or go within one of these, of which others are told by name."""
 
 _ANSWER_SECONDS: Final = 1.0
 """How long other nodes may take to list their clients."""
@@ -72,6 +79,7 @@ class _Outbox:
         self.moved: dict[str, str] = {}
         self.acknowledged: list[Acknowledged] = []
         self.goodbyes: list[str] = []
+        self.happenings: deque[Happening] = deque(maxlen=_HAPPENINGS)
 
 
 class Gathering:
@@ -106,6 +114,7 @@ class Gathering:
         self._peers = Peers(monotonic)
         self._outboxes: dict[Place, _Outbox] = defaultdict(_Outbox)
         self._answers: dict[str, asyncio.Queue[ClientsListed]] = {}
+        self._happenings: dict[Place, Happenings] = defaultdict(Happenings)
         self._told: dict[Place, int] = {}
 
     # This node's clients.
@@ -115,7 +124,7 @@ class Gathering:
         place = Place(project, environment)
         roster = self._rosters.get(place)
         if roster is None:
-            roster = self._rosters[place] = Roster(self._clock, self._metrics)
+            roster = self._rosters[place] = Roster(self._clock, self._metrics, partial(self._happened, place))
         return roster
 
     def rosters(self) -> list[tuple[Place, Roster]]:
@@ -172,6 +181,16 @@ class Gathering:
         """A client, of this node or another, has ended in order."""
         if not self.roster(project, environment).said_goodbye(instance) and self._bus is not None:
             self._outboxes[Place(project, environment)].goodbyes.append(instance)
+
+    def happenings(self, project: str, environment: str) -> Happenings:
+        """Clients that have come and gone lately."""
+        return self._happenings[Place(project, environment)]
+
+    def _happened(self, place: Place, what: What, client: Client) -> None:
+        happening = Happening(what, self.node, shown(client))
+        self._happenings[place].add(happening)
+        if self._bus is not None:
+            self._outboxes[place].happenings.append(happening)
 
     def _tell_moved(self, place: Place, instance: str, came_from: str) -> None:
         self._peers.note_moved(place, {instance: came_from})
@@ -242,13 +261,13 @@ class Gathering:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Tell and hear, for as long as the context is open."""
-        tending = asyncio.create_task(self._tend())
+        tending = asyncio.create_task(persistently(self._tend))
         try:
             if self._bus is None:
                 yield
                 return
             async with self._bus.subscribe() as notes:
-                chores = [asyncio.create_task(self._hear(notes)), asyncio.create_task(self._tell())]
+                chores = [asyncio.create_task(persistently(chore)) for chore in (lambda: self._hear(notes), self._tell)]
                 try:
                     yield
                 finally:
@@ -265,7 +284,7 @@ class Gathering:
         while True:
             await asyncio.sleep(_ALIVE_SECONDS)
             for roster in self._rosters.values():
-                roster.forget_old()
+                roster.tend()
             self._peers.forget_old()
 
     async def _tell(self) -> None:
@@ -275,6 +294,8 @@ class Gathering:
             for place, outbox in self._take_outboxes():
                 if outbox.moved:
                     await self._bus.publish(ClientsMoved(self.node, place, outbox.moved))
+                if outbox.happenings:
+                    await self._bus.publish(ClientsHappened(place, tuple(outbox.happenings), self.node))
                 if outbox.acknowledged or outbox.goodbyes:
                     said = ClientsSaid(place, tuple(outbox.acknowledged), tuple(outbox.goodbyes))
                     await self._bus.publish(said)
@@ -295,13 +316,16 @@ class Gathering:
     async def _hear(self, notes: AsyncIterator[ClientNote | MessagesLost]) -> None:
         async for note in notes:
             match note:
-                case NodeClients() | ClientsMoved() | ClientsListed() if note.node == self.node:
+                case NodeClients() | ClientsMoved() | ClientsListed() | ClientsHappened() if note.node == self.node:
                     pass  # our own word
                 case NodeClients():
                     self._peers.hear(note)
                 case ClientsMoved(_, place, instances):
                     self._peers.note_moved(place, instances)
                     self._roster_of(place).moved(instances)
+                case ClientsHappened(place, happenings):
+                    for happening in happenings:
+                        self._happenings[place].add(happening)
                 case ClientsSaid():
                     self._pass_on(note)
                 case ClientsWanted(request, place) if request not in self._answers:

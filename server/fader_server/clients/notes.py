@@ -10,6 +10,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from fader_server.bus import BusMessage
+from fader_server.clients.happenings import Happening
 from fader_server.clients.tally import Acknowledged, Shown, Summary
 
 
@@ -55,6 +56,14 @@ class ClientsSaid(BusMessage, frozen=True, tag=True):
     goodbyes: tuple[str, ...] = ()
 
 
+class ClientsHappened(BusMessage, frozen=True, tag=True):
+    """Clients of a node have come or gone, for those who watch."""
+
+    place: Place
+    happenings: tuple[Happening, ...]
+    node: str
+
+
 class ClientsWanted(BusMessage, frozen=True, tag=True):
     """A node asks all others for their clients, one by one."""
 
@@ -70,4 +79,4 @@ class ClientsListed(BusMessage, frozen=True, tag=True):
     clients: tuple[Shown, ...]
 
 
-ClientNote: TypeAlias = NodeClients | ClientsMoved | ClientsSaid | ClientsWanted | ClientsListed
+ClientNote: TypeAlias = NodeClients | ClientsMoved | ClientsSaid | ClientsHappened | ClientsWanted | ClientsListed

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from fader_server.clients.client import NOTHING, OTHER, Client, Identity, Refusal
+from fader_server.clients.happenings import What
 from fader_server.clients.propagation import Stopwatch
 from fader_server.clients.tally import Acknowledged, Summary, Timed, shown
 from fader_server.telemetry import Metrics
@@ -12,6 +13,9 @@ from fader_server.telemetry import Metrics
 LOST_SECONDS: Final = 90.0
 """How long a client is waited for that has lost its stream without a goodbye. An SDK notices a silent connection within
 30 s, and tries again within 30 s at most: whoever has not been heard by then is gone."""
+
+_GRACE_SECONDS: Final = 1.0
+"""Before it is told that somebody is missed: an SDK's goodbye comes just after the end of its stream."""
 
 _POLLS_SECONDS: Final = 180.0
 """After so long without asking, a client that polls is gone."""
@@ -38,11 +42,18 @@ class Roster:
     Args:
         clock: Seconds since the epoch.
         metrics: Where acknowledgements are counted.
+        tell: Told of each client that comes or goes.
     """
 
-    def __init__(self, clock: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        metrics: Metrics,
+        tell: Callable[[What, Client], None] = lambda _what, _who: None,
+    ) -> None:
         self._clock = clock
         self._metrics = metrics
+        self._tell = tell
         self._clients: dict[str, Client] = {}
         self._polling: dict[str, Client] = {}
         self._at: Counter[int] = Counter()  # clients with a stream, or lost, by revision
@@ -81,6 +92,11 @@ class Roster:
         self._at.update(client.applied for client in self._clients.values())
 
     @property
+    def epoch(self) -> str:
+        """Of what is being served."""
+        return self._epoch
+
+    @property
     def ack_within_ms(self) -> int:
         """Milliseconds over which clients should spread their acknowledgements."""
         clients = len(self._clients)
@@ -108,7 +124,11 @@ class Roster:
             if not is_new:
                 client.timed_since = 0.0
             self._at[held] += 1
+            self._tell("connected", client)
         else:
+            if self._lost.get(identity.instance) is client and client.is_missed:
+                self._tell("connected", client)
+            client.is_missed = False
             self._lost.pop(identity.instance, None)
             client.lost = None
             self._advance(client, held)
@@ -131,8 +151,12 @@ class Roster:
         Returns:
             Whether it was one of this node.
         """
-        known = self._forget(instance)
-        return known or self._polling.pop(instance, None) is not None
+        client = self._clients.get(instance)
+        if client is None:
+            return self._polling.pop(instance, None) is not None
+        self._forget(instance)
+        self._tell("left", client)
+        return True
 
     def moved(self, instances: Iterable[str]) -> None:
         """These have been heard at another node."""
@@ -162,12 +186,17 @@ class Roster:
             self.version += 1
         return is_new
 
-    def forget_old(self) -> None:
-        """Give up those who have been away for long."""
+    def tend(self) -> None:
+        """Miss those who have been away for a moment, and give up those who have been for long. To be called about once
+        a second."""
         now = self._clock()
         for instance, client in list(self._lost.items()):
-            if client.lost is not None and now - client.lost >= LOST_SECONDS:
+            away = 0.0 if client.lost is None else now - client.lost
+            if away >= LOST_SECONDS:
                 self._forget(instance)
+            elif away >= _GRACE_SECONDS and not client.is_missed:
+                client.is_missed = True
+                self._tell("lost", client)
         for instance, client in list(self._polling.items()):
             if now - client.heard >= _POLLS_SECONDS:
                 del self._polling[instance]
@@ -204,6 +233,7 @@ class Roster:
             client.refusal = Refusal(ack.revision, ack.error)
             if client.transport == "stream":
                 self._refused[ack.instance] = client
+                self._tell("refused", client)
             return True
         self._metrics.acknowledged("applied")
         if client.transport == "stream":

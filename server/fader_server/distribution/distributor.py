@@ -1,7 +1,7 @@
 """Keeps the feed of every environment that somebody follows, and keeps each of them current."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fader.model import Snapshot
 from fader_server.bus import Bus, CredentialRevoked, EnvironmentRemoved, Message, MessagesLost, RevisionHint
+from fader_server.chores import persistently
 from fader_server.clients import Gathering
 from fader_server.distribution.copying import Copying
 from fader_server.distribution.events import Version
@@ -27,9 +28,6 @@ _log = logger(__name__)
 
 _FIRST_RETRY: Final = 1_000
 """Milliseconds after which the first clients come back after a goodbye; SDKs add jitter of their own."""
-
-_AFTER_A_FAULT: Final = 1.0
-"""Seconds until a chore that has failed in a way that nobody thought of is taken up again."""
 
 
 class NoSuchEnvironment(FaderError):  # noqa: N818 (reads as what happened, like the others)
@@ -109,6 +107,11 @@ class Distributor:
             for (project, environment), feed in self._feeds.items()
         ]
 
+    def version(self, project: str, environment: str) -> Version | None:
+        """What is being served of an environment, if it is."""
+        feed = self._feeds.get((project, environment))
+        return None if feed is None else feed.version
+
     @property
     def hears_all(self) -> bool:
         """Whether every change is told of at once, by whichever server. One that runs alone hears all."""
@@ -174,7 +177,7 @@ class Distributor:
         """Follow the bus and the database, and keep streams alive, for as long as the context is open."""
         async with self._bus.subscribe() as messages:
             chores = [
-                asyncio.create_task(_persistently(chore))
+                asyncio.create_task(persistently(chore))
                 for chore in (lambda: self._listen(messages), self._poll, self._beat, self._copy)
             ]
             try:
@@ -306,18 +309,3 @@ def _place(hint: RevisionHint, feed: Feed) -> dict[str, Attribute]:
         "fader.revision": hint.revision,
         "fader.streams": feed.streams,
     }
-
-
-async def _persistently(chore: Callable[[], Awaitable[None]]) -> None:
-    """Do what nobody else would do, whatever happens in it."""
-    told = ""
-    while True:
-        try:
-            await chore()
-        except Exception as fault:  # noqa: BLE001 (that is the point)
-            if repr(fault) != told:  # once is enough for what happens again and again
-                told = repr(fault)
-                _log.exception("a chore failed; it goes on")
-            await asyncio.sleep(_AFTER_A_FAULT)
-        else:
-            return

@@ -13,7 +13,7 @@ from fader_server.storage.records import Committed, Entry, LoggedChange
 
 _changes = schema.changes.c
 _environments = schema.environments.c
-_LOGGED = [column for column in _changes if column.name != "epoch"]
+_LOGGED = list(_changes)
 
 # Built once: what every write and every node does for every change is felt.
 _ADVANCE = (

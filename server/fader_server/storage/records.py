@@ -108,6 +108,7 @@ class LoggedChange(Record, frozen=True, kw_only=True):
     id: int
     project: str
     environment: str
+    epoch: str
     revision: int
     kind: ChangeKind
     key: str
@@ -117,6 +118,23 @@ class LoggedChange(Record, frozen=True, kw_only=True):
     reason: str
     before: Raw | None
     after: Raw | None
+
+
+class NodePropagation(Record, frozen=True, kw_only=True):
+    """How a change has reached the clients of one node: how many there were, and how many took how long. ``buckets``
+    are those of :mod:`fader_server.clients.propagation`."""
+
+    project: str
+    environment: str
+    epoch: str
+    revision: int
+    node: str
+    clients: int
+    applied: int
+    refused: int
+    buckets: dict[int, int]
+    max_ms: float
+    recorded_at: datetime
 
 
 class SdkKey(Record, frozen=True, kw_only=True):

@@ -222,6 +222,23 @@ usage_reports = sa.Table(
     sa.Index("usage_reports_by_time", "received_at"),
 )
 
+# How each change has reached the clients of each node. No foreign keys, as with the log that it belongs to.
+propagations = sa.Table(
+    "propagations",
+    metadata,
+    sa.Column("project", _KEY, primary_key=True),
+    sa.Column("environment", _KEY, primary_key=True),
+    sa.Column("epoch", sa.String(32), primary_key=True),
+    sa.Column("revision", _COUNTER, primary_key=True),
+    sa.Column("node", sa.Text, primary_key=True),
+    sa.Column("clients", sa.Integer, nullable=False),
+    sa.Column("applied", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+    sa.Column("buckets", Document(dict[int, int]), nullable=False),
+    sa.Column("max_ms", sa.Float, nullable=False),
+    sa.Column("recorded_at", UtcTime, nullable=False),
+)
+
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,

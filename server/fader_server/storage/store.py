@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from fader import model
 from fader_server.errors import Malformed, Unavailable
-from fader_server.storage import changes, environments, faults, flags, idempotency, keys, segments, usage
+from fader_server.storage import changes, environments, faults, flags, idempotency, keys, propagations, segments, usage
 from fader_server.storage.breaker import Breaker
 from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
@@ -21,7 +21,7 @@ from fader_server.storage.migrate import look_by
 from fader_server.storage.migrate import migrate as bring_up_to_date
 from fader_server.storage.postgresql import CONNECTIONS
 from fader_server.storage.reaching import reaching
-from fader_server.storage.records import Committed, EnvironmentState, SdkKey, UsageReport
+from fader_server.storage.records import Committed, EnvironmentState, NodePropagation, SdkKey, UsageReport
 from fader_server.telemetry import ConnectionPool, Telemetry
 
 _log = logging.getLogger(__name__)
@@ -214,6 +214,11 @@ class Store:
         """
         async with self.write() as connection:
             return await usage.record(connection, reports, now)
+
+    async def record_propagations(self, rows: Sequence[NodePropagation]) -> None:
+        """Keep how changes have reached the clients of a node."""
+        async with self.write() as connection:
+            await propagations.record(connection, rows)
 
     async def prune(self, now: datetime) -> None:
         """Forget counts, report ids and kept answers that are too old to be of use. Worth calling once an hour."""

@@ -153,6 +153,9 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
     call("POST", f"{flags}/a/archive", status=200)
     call("DELETE", f"{flags}/a", status=204)
     call("GET", f"{base}/changes?limit=500", status=200)
+    call("GET", f"{base}/environments/production/acknowledgements", status=200)
+    call("GET", f"{base}/environments/production/acknowledgements?revision=99999", status=404)
+    call("GET", f"{base}/environments/production/clients?state=lost", status=200)
     key = call("POST", f"{base}/keys", {"name": "k", "environment": "production"}, status=201).body
     call("GET", f"{base}/keys", status=200)
     call("DELETE", f"{base}/keys/{key['id']}", status=204)

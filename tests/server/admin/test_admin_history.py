@@ -89,6 +89,7 @@ def test_a_change_tells_who_did_what_and_why(admin: AdminClient, project: str) -
         "action": "on",
         "actor": "initial",
         "reason": "INC-1",
+        "propagation": None,
     }
     assert (before["enabled"], before["rules"]) == (False, [])
     assert (after["enabled"], after["rules"][0]["rollout"]) == (True, {"percentage": 5.0})

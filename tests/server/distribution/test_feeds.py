@@ -268,7 +268,7 @@ async def test_one_environment_that_cannot_be_followed_holds_up_no_other(
 async def test_a_chore_that_fails_goes_on_and_complains_once(
     setting: Setting, store: TroubledStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fader_server.distribution.distributor._AFTER_A_FAULT", 0.001)
+    monkeypatch.setattr("fader_server.chores._AFTER_A_FAULT", 0.001)
     feed = await setting.distributor.feed(*HERE)
 
     async def break_down(question: str, arguments: object) -> None:

@@ -5,8 +5,9 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ import msgspec
 
 from fader_server.api.admin.services import AdminServices
 from fader_server.api.admin.views import change_view
+from fader_server.api.admin.watching import TICK_SECONDS, ClientsWatch
 from fader_server.bus import Message, RevisionHint
 from fader_server.errors import Unavailable
 from fader_server.storage import changes
@@ -28,14 +30,21 @@ _GOODBYE = b"event: goodbye\nretry: 1000\ndata: {}\n\n"
 
 
 async def followed_changes(
-    admin: AdminServices, since: int | None, wanted: Wanted, may_stay: Callable[[], Awaitable[bool]]
+    admin: AdminServices,
+    since: int | None,
+    wanted: Wanted,
+    may_stay: Callable[[], Awaitable[bool]],
+    *,
+    with_clients: bool = False,
 ) -> AsyncIterator[bytes]:
     """Changes from now on, or from the one numbered ``since`` on; until the bus is closed.
 
     Args:
         wanted: whether the reader asked for a change, and may see it.
         may_stay: asked with each heartbeat; a reader whose token has become invalid is sent away.
+        with_clients: whether to tell of clients, too.
     """
+    watch = ClientsWatch(admin.distributor, admin.gathering) if with_clients else None
     try:
         async with admin.bus.subscribe() as messages:
             # Subscribed first and read then: what happens in between is seen twice, and sent once.
@@ -45,7 +54,7 @@ async def followed_changes(
                 async for change in place.catch_up():
                     if wanted(change):
                         yield _event(change)
-            async with aclosing(_as_they_happen(admin, messages, place, wanted, may_stay)) as events:
+            async with aclosing(_as_they_happen(admin, messages, place, wanted, may_stay, watch)) as events:
                 async for event in events:
                     yield event
     except Unavailable:  # it can go on from here when the database is back
@@ -64,13 +73,18 @@ async def _as_they_happen(
     place: "_Place",
     wanted: Wanted,
     may_stay: Callable[[], Awaitable[bool]],
+    watch: ClientsWatch | None,
 ) -> AsyncGenerator[bytes, None]:
     heard = asyncio.ensure_future(anext(messages, None))
     # By the clock, however much is heard meanwhile: that may all be of no interest to this reader.
     heartbeat = time.monotonic() + admin.heartbeat_seconds
+    longest = math.inf if watch is None else TICK_SECONDS
     try:
         while True:
-            done, _ = await asyncio.wait({heard}, timeout=max(heartbeat - time.monotonic(), 0))
+            if watch is not None:
+                for news in _news(admin, watch, wanted):
+                    yield news
+            done, _ = await asyncio.wait({heard}, timeout=min(max(heartbeat - time.monotonic(), 0), longest))
             if time.monotonic() >= heartbeat:
                 heartbeat = time.monotonic() + admin.heartbeat_seconds
                 if not await may_stay():
@@ -87,6 +101,12 @@ async def _as_they_happen(
                     yield _event(change)
     finally:
         heard.cancel()
+
+
+def _news(admin: AdminServices, watch: ClientsWatch, wanted: Wanted) -> Iterator[bytes]:
+    for followed in admin.distributor.followed():
+        if wanted(RevisionHint(followed.project, followed.environment, followed.revision)):
+            yield from watch.news(followed.project, followed.environment)
 
 
 class _Place:

@@ -15,7 +15,7 @@ from fader_server.api.guards import refuse_environment, refuse_project
 from fader_server.bus import RevisionHint
 from fader_server.errors import FieldError, Invalid, Unauthorized, Unavailable
 from fader_server.flags.lookup import existing_environment, existing_project
-from fader_server.storage import changes
+from fader_server.storage import changes, propagations
 from fader_server.storage.records import ChangeKind, LoggedChange
 
 _STREAM_HEADERS: Final = {
@@ -56,7 +56,14 @@ async def list_changes(
             before=before,
             limit=limit + 1,
         )
-    return page_of(change_views(logged), limit, lambda change: str(change.id))
+        reached = [
+            one
+            for name in {change.environment for change in logged}
+            for one in await propagations.of_revisions(
+                connection, project, name, {change.revision for change in logged if change.environment == name}
+            )
+        ]
+    return page_of(change_views(logged, reached), limit, lambda change: str(change.id))
 
 
 @get(
@@ -70,6 +77,9 @@ async def stream_changes(
     principal: Principal,
     project: Annotated[str | None, QueryParameter(description="Only in this one.")] = None,
     environment: Annotated[str | None, QueryParameter(description="Only in environments of this name.")] = None,
+    clients: Annotated[
+        bool, QueryParameter(description="Tell of SDK processes, too: who comes, goes, and has applied what.")
+    ] = False,
 ) -> Stream:
     if project is not None:
         refuse_project(principal, project)
@@ -99,7 +109,7 @@ async def stream_changes(
             return isinstance(refused, Unavailable)
         return True
 
-    events = followed_changes(admin, since, wanted, may_stay)
+    events = followed_changes(admin, since, wanted, may_stay, with_clients=clients)
     headers = _STREAM_HEADERS | {"Fader-Heartbeat": f"{admin.heartbeat_seconds:g}"}
     return Stream(events, headers=headers)
 

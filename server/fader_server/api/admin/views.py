@@ -1,6 +1,7 @@
 """The documents that the admin API answers with."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +11,8 @@ from msgspec import Struct
 from fader import model
 from fader_server.access import AdminPrincipal
 from fader_server.access.issuing import IssuedKey, IssuedToken
+from fader_server.api.admin.client_views import propagation_view
+from fader_server.clients.propagation import Propagation, together
 from fader_server.flags.commands import FlagState, Written
 from fader_server.flags.segments import SegmentState
 from fader_server.storage.records import (
@@ -19,6 +22,7 @@ from fader_server.storage.records import (
     EnvironmentState,
     FlagKind,
     LoggedChange,
+    NodePropagation,
     Role,
     SdkKey,
 )
@@ -153,9 +157,22 @@ class NewToken(Token, frozen=True):
     secret: str
 
 
+class ChangePropagation(Struct, frozen=True):
+    """How a change has reached those SDK processes that were connected: how many there were, how many had applied or
+    refused it when that was recorded, and how long it took, in milliseconds; ``null`` where nobody was timed."""
+
+    clients: int
+    applied: int
+    refused: int
+    waiting: int
+    p50_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+
+
 class Change(Struct, frozen=True):
     """One entry of the history: what it was about, before and after; ``null`` where it did not, or no longer,
-    exist."""
+    exist. ``propagation`` is there once the change has reached all, or after 15 seconds."""
 
     id: int
     project: str
@@ -169,6 +186,7 @@ class Change(Struct, frozen=True):
     reason: str
     before: Any
     after: Any
+    propagation: ChangePropagation | None = None
 
 
 class UsageItem(Struct, frozen=True):
@@ -267,11 +285,40 @@ def new_token_view(issued: IssuedToken) -> NewToken:
     return NewToken(**msgspec.structs.asdict(issued.token), secret=issued.secret)
 
 
-def change_view(change: LoggedChange) -> Change:
-    """An entry of the history; its documents are passed on as they were written."""
-    return Change(**msgspec.structs.asdict(change))
+def change_view(change: LoggedChange, nodes: Sequence[NodePropagation] = ()) -> Change:
+    """An entry of the history; its documents are passed on as they were written.
+
+    Args:
+        change: The entry.
+        nodes: How it has reached the clients of each node.
+    """
+    written = {field: value for field, value in msgspec.structs.asdict(change).items() if field != "epoch"}
+    return Change(**written, propagation=_propagation(nodes) if nodes else None)
 
 
-def change_views(logged: Iterable[LoggedChange]) -> list[Change]:
-    """Entries of the history."""
-    return [change_view(change) for change in logged]
+def change_views(logged: Iterable[LoggedChange], reached: Iterable[NodePropagation]) -> list[Change]:
+    """Entries of the history, each with how it has reached clients."""
+    by_revision: dict[tuple[str, str, int], list[NodePropagation]] = defaultdict(list)
+    for one in reached:
+        by_revision[one.environment, one.epoch, one.revision].append(one)
+    return [
+        change_view(change, by_revision.get((change.environment, change.epoch, change.revision), ()))
+        for change in logged
+    ]
+
+
+def _propagation(nodes: Sequence[NodePropagation]) -> ChangePropagation:
+    clients, applied, refused = (
+        sum(getattr(node, field) for node in nodes) for field in ("clients", "applied", "refused")
+    )
+    timed = together(Propagation(buckets=node.buckets, max_ms=node.max_ms) for node in nodes)
+    seen = propagation_view(timed)
+    return ChangePropagation(
+        clients=clients,
+        applied=applied,
+        refused=refused,
+        waiting=clients - applied - refused,
+        p50_ms=None if seen is None else seen.p50_ms,
+        p99_ms=None if seen is None else seen.p99_ms,
+        max_ms=None if seen is None else seen.max_ms,
+    )

@@ -136,7 +136,7 @@ async def _start(
     opening = Opening(store, settings, now)
     await opening.once()
     bus, notes, standby = await _shared(settings, store, telemetry, link, stack)
-    gathering = _gathering(store, notes, telemetry)
+    gathering = _gathering(settings, store, notes, telemetry)
     access = Access(store, now, standby)
     stack.push_async_callback(access.close)
     pace = Pace(
@@ -210,14 +210,15 @@ def _among_workers(link: Link, store: Store, telemetry: Telemetry) -> tuple[Bus[
     """What processes of one node tell each other, and no other node hears."""
     hears_all = not store.is_shared
     bus: WorkerBus[Message] = WorkerBus(link, "bus", of=Message, hears_all=hears_all, metrics=telemetry.metrics)
-    notes: WorkerBus[ClientNote] = WorkerBus(link, "clients", of=ClientNote, hears_all=hears_all)
+    notes: WorkerBus[ClientNote] = WorkerBus(link, "clients", of=ClientNote, hears_all=True)
     return bus, notes
 
 
-def _gathering(store: Store, notes: Bus[ClientNote] | None, telemetry: Telemetry) -> Gathering:
+def _gathering(settings: Settings, store: Store, notes: Bus[ClientNote] | None, telemetry: Telemetry) -> Gathering:
     node = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    is_alone = notes is None and not store.is_shared
-    return Gathering(node, notes, is_alone, time.time, time.monotonic, telemetry.metrics)
+    # Workers of one node hear each other without Redis, but not those of other nodes.
+    is_all = settings.redis_url is not None or not store.is_shared
+    return Gathering(node, notes, is_all, time.time, time.monotonic, telemetry.metrics)
 
 
 @asynccontextmanager

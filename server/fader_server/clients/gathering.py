@@ -88,7 +88,7 @@ class Gathering:
     Args:
         node: This node's name, which no other has.
         bus: Where other nodes are heard, if they can be.
-        is_alone: Whether there are no other nodes.
+        is_all: Whether this node, and those that are heard on the bus, are all that there can be.
         clock: Seconds since the epoch.
         monotonic: Seconds that do not go back.
         metrics: Where acknowledgements are counted.
@@ -98,14 +98,14 @@ class Gathering:
         self,
         node: str,
         bus: Bus[ClientNote] | None,
-        is_alone: bool,
+        is_all: bool,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         metrics: Metrics,
     ) -> None:
         self.node = node
         self._bus = bus
-        self._is_alone = is_alone
+        self._is_all = is_all
         self._clock = clock
         self._monotonic = monotonic
         self._metrics = metrics
@@ -206,10 +206,10 @@ class Gathering:
         notes: list[str] = []
         nodes = 1
         # While others cannot be heard, what they said last is worth nothing.
-        if self.hears_all:
+        if self._hears_peers:
             heard = self._peers.acknowledgements(place, epoch, revision)
             nodes, tallies, notes = nodes + heard.nodes, tallies + heard.tallies, notes + heard.notes
-        else:
+        if not self.hears_all:
             notes.append("only clients of one node are counted: others cannot be heard without Redis")
         total = added(tallies)
         if total.unnamed:
@@ -222,7 +222,11 @@ class Gathering:
     @property
     def hears_all(self) -> bool:
         """Whether all nodes are heard."""
-        return self._is_alone if self._bus is None else self._bus.hears_all
+        return self._is_all and (self._bus is None or self._hears_peers)
+
+    @property
+    def _hears_peers(self) -> bool:
+        return self._bus is not None and self._bus.hears_all
 
     async def clients(self, project: str, environment: str) -> list[Listed]:
         """All clients of an environment, one by one, of all nodes that answer in time."""

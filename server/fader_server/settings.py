@@ -304,7 +304,7 @@ SETTINGS: Final = (
         read=_integer(1, 1_000_000),
         default="2000",
         meaning="How many requests one SDK key may make in a second, on average over ten; more are refused with 429. "
-        "Opening a stream is none of them.",
+        "Opening a stream is none of them; of acknowledgements, four count as one.",
     ),
     Setting(
         name="FADER_ADMIN_REQUESTS_PER_SECOND",

@@ -20,6 +20,9 @@ from fader_server.api.sdk import SdkServices
 from fader_server.api.sdk.acknowledging import ACK_PATH, AckBody
 
 _LARGEST: Final = 4_096
+_OF_A_REQUEST: Final = 0.25
+"""What one counts as. The server asks for them itself, at a rate of its own choice, which must not use up what a key may
+ask for."""
 _requests_log: Final = logging.getLogger("fader_server.requests")
 _decoder: Final = msgspec.json.Decoder(AckBody)
 _START: Final[Any] = {"type": "http.response.start", "status": 204, "headers": []}
@@ -78,7 +81,7 @@ class AckShortcut:
             acknowledged = _decoder.decode(message["body"])
         except msgspec.MsgspecError:
             return False
-        if not self._limits.lets_sdk_in(authorization):
+        if not self._limits.lets_sdk_in(authorization, _OF_A_REQUEST):
             return False
         services.gathering.acknowledged(principal.project, principal.environment, acknowledged.said())
         return True

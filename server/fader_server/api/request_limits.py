@@ -99,10 +99,15 @@ class RequestLimits:
         beyond = TooManyRequests("There were too many requests with this key or token.", retry_after=retry_after)
         return send_problem(scope, send, beyond, _fields(limit, rate, retry_after))
 
-    def lets_sdk_in(self, authorization: bytes) -> bool:
-        """Whether this key is known here, and may make one more request; if so, that is counted."""
+    def lets_sdk_in(self, authorization: bytes, requests: float = 1.0) -> bool:
+        """Whether this key is known here, and may make one more request; if so, that is counted.
+
+        Args:
+            authorization: The header that it came in.
+            requests: What it counts as, for one that costs less than others.
+        """
         known = self._known.get((True, hash(authorization)))
-        return known is not None and known.lets_in(1.0, self._clock())
+        return known is not None and known.lets_in(requests, self._clock())
 
     def _rate(self, credential: tuple[bool, int]) -> float:
         return self._rates.sdk if credential[0] else self._rates.admin

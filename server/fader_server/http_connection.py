@@ -117,7 +117,8 @@ class Oversight:
 
 class Connection(HttpToolsProtocol):
     """One connection. ``scope["state"]`` of its requests has ``abort``, which cuts it off at once and frees what waits
-    to be sent, and ``is_surplus`` where there are more connections than there may be."""
+    to be sent; ``send``, which is ASGI's without any middleware; and ``is_surplus`` where there are more connections
+    than there may be."""
 
     # Apart from those of uvicorn, which are just few enough for all connections to share the names of their attributes:
     # with more, each would take a kilobyte more.
@@ -176,6 +177,9 @@ class Connection(HttpToolsProtocol):
             deadlines.end(self)
         self._answers = None
         super().connection_lost(exc)
+        # They refer to each other. Taken apart they are gone at once; else each of thousands of short connections would
+        # be left to the garbage collector, which stops everything for as long as it looks at all streams.
+        self.cycle = None
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client will send nothing more.
@@ -265,6 +269,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None and self._answers is not None:
             self.cycle.transport = self._answers
+            self.scope["state"]["send"] = self.cycle.send
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
@@ -378,14 +383,12 @@ class Connection(HttpToolsProtocol):
 class _Answers(asyncio.Transport):
     """The transport as the application's answers see it: it closes gently."""
 
-    __slots__ = ("_connection", "_transport")
+    __slots__ = ("_connection", "_transport", "write")
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
         self._connection = connection
         self._transport = transport
-
-    def write(self, data: Any) -> None:
-        self._transport.write(data)
+        self.write = transport.write  # type: ignore[method-assign]  # without a step in between: it is what is done most
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

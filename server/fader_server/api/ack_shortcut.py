@@ -21,8 +21,8 @@ from fader_server.api.sdk.acknowledging import ACK_PATH, AckBody
 
 _LARGEST: Final = 4_096
 _OF_A_REQUEST: Final = 0.25
-"""What one counts as. The server asks for them itself, at a rate of its own choice, which must not use up what a key may
-ask for."""
+"""What one counts as. The server asks for them itself, at a rate of its own choice, which must not use up what a key
+may ask for."""
 _requests_log: Final = logging.getLogger("fader_server.requests")
 _decoder: Final = msgspec.json.Decoder(AckBody)
 _START: Final[Any] = {"type": "http.response.start", "status": 204, "headers": []}

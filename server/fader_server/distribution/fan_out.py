@@ -11,7 +11,6 @@ happened since. A client that never reads is cut off by its connection (``http_c
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import islice
 from typing import Final, cast
@@ -108,13 +107,22 @@ class FanOut:
             yield [subscription for subscription in batch if subscription in self._live]
 
     def _bring(self, batch: list[Subscription]) -> None:
-        sent: Counter[Delivery] = Counter()
+        since: Version | None = None
+        delivery: Delivery | None = None
+        sent = 0
         for subscription in batch:
-            delivery = self._way(subscription.version)
+            # Nearly all have the same version, as the same object.
+            if subscription.version is not since:
+                self._count(delivery, sent)
+                since, sent = subscription.version, 0
+                delivery = self._way(since)
             if delivery is not None and self._write(subscription, delivery.message):
                 subscription.version = delivery.leads_to
-                sent[delivery] += 1
-        for delivery, streams in sent.items():
+                sent += 1
+        self._count(delivery, sent)
+
+    def _count(self, delivery: Delivery | None, streams: int) -> None:
+        if delivery is not None and streams:
             self._metrics.event_sent(delivery.event, len(delivery.message["body"]), streams)
 
     def _write(self, subscription: Subscription, message: Message) -> bool:

@@ -58,6 +58,8 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
             # What was asked is of no interest any more; kept for as long as the stream lives, it would be a tenth of
             # all that a stream takes.
             asked.clear()
+            # Nor has any middleware more to do, and each event would have to go through all of them.
+            subscription.send = cast("Send", scope["state"].get("send", send))
             cast("list[object]", scope["headers"]).clear()
             await _run(feed, subscription, receive)
         finally:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 
 from fader.context import Attributes, canonical_text, hashable_text
+from fader.members import Members
 from fader.model import APP, CURRENT_TIME, ENVIRONMENT, TARGETING_KEY, Constraint, Segment
 from fader.operators import EXISTS, OPERATORS
 from fader.operators.operator import Test, UnavailableError
@@ -145,38 +146,70 @@ def _say_once(message: str) -> None:
         logger.warning("%s; such constraints let nobody in", message)
 
 
-def compile_segment(segment: Segment, surroundings: Surroundings) -> Condition:
-    """Membership of a segment as a condition."""
-    listed = frozenset(segment.targeting_keys) - {""}  # no targeting key is not a key
+def compile_segment(segment: Segment, surroundings: Surroundings, members: Members | None = None) -> Condition:
+    """Membership of a segment as a condition.
+
+    Args:
+        segment: Whose members.
+        surroundings: What well-known attributes fall back to.
+        members: The long list that it names, as far as it is known. Without it, nobody is on it.
+    """
     described = [compile_constraint(constraint, surroundings) for constraint in segment.constraints]
+    if segment.members is not None and members is not None:
+        return _in_long_list(segment, members.contains, described)
+    listed = frozenset(segment.targeting_keys) - {""}  # no targeting key is not a key
     if not described:
         return lambda key, _attributes: key in listed
     return lambda key, attributes: key in listed or all(holds(key, attributes) for holds in described)
+
+
+def _in_long_list(segment: Segment, contains: Callable[[str], bool], described: list[Condition]) -> Condition:
+    listed = frozenset(segment.targeting_keys) - {""}
+    if not listed and not described:
+        return lambda key, _attributes: contains(key)
+    return lambda key, attributes: (
+        key in listed or contains(key) or (bool(described) and all(holds(key, attributes) for holds in described))
+    )
 
 
 class CompiledSegments(dict[str, Condition]):
     """Segments as conditions by name, each compiled when a flag first asks for it.
 
     All flags share them: a segment may list a million keys, and it must not be there once more for each flag.
+
+    Args:
+        segments: By name.
+        surroundings: What well-known attributes fall back to.
+        members: The long lists that are known, by their names.
     """
 
-    def __init__(self, segments: Mapping[str, Segment], surroundings: Surroundings) -> None:
+    def __init__(
+        self, segments: Mapping[str, Segment], surroundings: Surroundings, members: Mapping[str, Members] | None = None
+    ) -> None:
         self.segments = segments
         self._surroundings = surroundings
+        self._members = members or {}
 
     def __missing__(self, name: str) -> Condition:
         segment = self.segments.get(name)
         if segment is None:
             return never  # a segment that does not exist has no members
-        condition = self[name] = compile_segment(segment, self._surroundings)
+        condition = self[name] = compile_segment(segment, self._surroundings, self.list_of(segment))
         return condition
 
     def take_over(self, others: "CompiledSegments") -> None:
         """Take what is compiled of segments that are the same in both."""
         # list() of a view is one step for the interpreter: other threads may compile segments meanwhile.
         for name, condition in list(others.items()):
-            if self.segments.get(name) is others.segments[name]:
+            segment = self.segments.get(name)
+            if segment is None or segment is not others.segments[name]:
+                continue
+            if self.list_of(segment) is others.list_of(segment):
                 self[name] = condition
+
+    def list_of(self, segment: Segment) -> Members | None:
+        """The long list that a segment names, if it is known."""
+        return None if segment.members is None else self._members.get(segment.members.list)
 
 
 def identity(by: str, surroundings: Surroundings) -> Callable[[str, Attributes], str | None]:

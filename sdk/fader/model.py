@@ -4,9 +4,9 @@ Everything else in the SDK may import this module; it imports nothing of ours. R
 know, so that an older SDK can follow a newer server; the server's admin API refuses them.
 """
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Scalar: TypeAlias = str | int | float | bool
 """What a constraint compares with; every scalar has one canonical text (``fader.context.canonical_text``)."""
@@ -119,17 +119,42 @@ class Flag(Model, frozen=True):
     rules: tuple[Rule, ...] = ()
 
 
+class MemberList(Model, frozen=True):
+    """A list of targeting keys that is too long to travel with its segment: which one, and how it is to be.
+
+    ``list`` names it for as long as the segment has one; ``version`` grows with each change of it. ``digest`` is the
+    sum of all its hashes modulo 2⁶⁴, as 16 hexadecimal digits: whoever holds a list can tell whether it is this one,
+    also where a restored database has given the same version out twice.
+    """
+
+    list: Annotated[str, Meta(pattern=r"\A[0-9a-z]{1,64}\Z")]
+    version: int
+    count: int
+    digest: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+
+
+class MembersDelta(Model, frozen=True):
+    """What a list has become different by, from version ``since`` on: hashes, as ``fader.members`` writes them."""
+
+    since: int
+    version: int
+    added: bytes = b""
+    removed: bytes = b""
+
+
 class Segment(Model, frozen=True):
     """A named set of contexts: those whose targeting key is listed, and those for whom all constraints hold.
 
-    Without constraints only the listed keys are members, so a segment with neither has no members. ``id`` is a
-    number that stays with the segment for ever, for protocols that cannot carry names.
+    Without constraints only the listed keys are members, so a segment with neither has no members. Keys are listed in
+    ``targeting_keys`` or, where they are many, in the list that ``members`` names. ``id`` is a number that stays with
+    the segment for ever, for protocols that cannot carry names.
     """
 
     key: str
     id: int = 0
     constraints: tuple[Constraint, ...] = ()
     targeting_keys: tuple[str, ...] = ()
+    members: MemberList | None = None
 
 
 class Snapshot(Model, frozen=True):
@@ -147,6 +172,8 @@ class Change(Model, frozen=True):
     """What became different between two revisions of one epoch: the new state of each thing, ``None`` where it is gone.
 
     It can be applied to any snapshot of that epoch whose revision is at least ``since`` and less than ``revision``.
+    ``members`` are small changes of long lists, by the list's name and in order: whoever holds the version that they
+    begin with need not fetch the list again.
     """
 
     epoch: str
@@ -154,3 +181,4 @@ class Change(Model, frozen=True):
     revision: int
     flags: dict[str, Flag | None] = {}
     segments: dict[str, Segment | None] = {}
+    members: dict[str, tuple[MembersDelta, ...]] = {}

@@ -4,6 +4,7 @@ Pure functions of what is held and what has come.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import TypeVar
 
@@ -71,15 +72,25 @@ def affected_flags(before: Snapshot | None, after: Snapshot) -> frozenset[str]:
     flags_before: dict[str, Flag] = before.flags if before else {}
     segments_before: dict[str, Segment] = before.segments if before else {}
     affected = _different(flags_before, after.flags)
-    segments = _different(segments_before, after.segments)
-    if segments:
-        affected |= {
-            key
-            for key, flag in after.flags.items()
-            if any(not segments.isdisjoint(rule.segments) for rule in flag.rules)
-        }
+    affected |= _asking_for(_different(segments_before, after.segments), after.flags)
+    return _with_dependents(affected, after.flags)
+
+
+def flags_asking_for(segments: AbstractSet[str], flags: Mapping[str, Flag]) -> frozenset[str]:
+    """The keys of all flags whose evaluation may differ because segments, named by their keys, do."""
+    return _with_dependents(_asking_for(segments, flags), flags)
+
+
+def _asking_for(segments: AbstractSet[str], flags: Mapping[str, Flag]) -> set[str]:
+    if not segments:
+        return set()
+    return {key for key, flag in flags.items() if any(not segments.isdisjoint(rule.segments) for rule in flag.rules)}
+
+
+def _with_dependents(affected: set[str], flags: Mapping[str, Flag]) -> frozenset[str]:
+    """These flags, and those that have one of them as a prerequisite, at any distance."""
     dependents: dict[str, list[str]] = {}
-    for key, flag in after.flags.items():
+    for key, flag in flags.items():
         for prerequisite in flag.prerequisites:
             dependents.setdefault(prerequisite.flag, []).append(key)
     to_follow = list(affected)

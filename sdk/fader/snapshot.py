@@ -14,8 +14,9 @@ from fader.context import parts
 from fader.counters import UsageCounters
 from fader.evaluation import ErrorCode, EvaluationDetails, Reason
 from fader.functions import Enabled, Outcome, Plan, write_decide, write_enabled
+from fader.members import Members, followed, wanted_lists
 from fader.model import Change, Flag, Prerequisite, Snapshot
-from fader.revisions import affected_flags, apply_change
+from fader.revisions import affected_flags, apply_change, flags_asking_for
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,9 +25,15 @@ R = TypeVar("R")
 class _Compiled(dict[str, CompiledFlag]):
     """Flags, each compiled when it is first asked for. Two threads may compile the same flag, to the same effect."""
 
-    def __init__(self, snapshot: Snapshot, surroundings: Surroundings, counters: UsageCounters) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        surroundings: Surroundings,
+        counters: UsageCounters,
+        members: Mapping[str, Members],
+    ) -> None:
         self.surroundings = surroundings
-        self.segments = CompiledSegments(snapshot.segments, surroundings)
+        self.segments = CompiledSegments(snapshot.segments, surroundings, members)
         self.decide = _Written(self, write_decide)
         self._flags = snapshot.flags
         self._counters = counters
@@ -74,14 +81,24 @@ class FlagSet:
         snapshot: The flags and segments.
         app: The application's name, for rules that ask for ``app`` when the context does not say.
         counters: Where to count; each set has its own unless told otherwise.
+        members: The long lists that segments name, by their names, as far as they are here. Nobody is on the others.
     """
 
-    __slots__ = ("_compiled", "_decide", "counters", "enabled", "snapshot")
+    __slots__ = ("_compiled", "_decide", "counters", "enabled", "members", "snapshot")
 
-    def __init__(self, snapshot: Snapshot, *, app: str = "", counters: UsageCounters | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        app: str = "",
+        counters: UsageCounters | None = None,
+        members: Mapping[str, Members] | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self.counters = UsageCounters() if counters is None else counters
-        self._compiled = _Compiled(snapshot, Surroundings(app=app, environment=snapshot.environment), self.counters)
+        self.members: Mapping[str, Members] = members or {}
+        surroundings = Surroundings(app=app, environment=snapshot.environment)
+        self._compiled = _Compiled(snapshot, surroundings, self.counters, self.members)
         self._decide = self._compiled.decide
         self.enabled: Mapping[str, Enabled] = _Written(self._compiled, write_enabled)
         """Flag key to a function of the context that says whether it is on, and counts. Raises ``KeyError``."""
@@ -156,9 +173,27 @@ class FlagSet:
                 what has been compiled is taken over.
         """
         snapshot = apply_change(self.snapshot, change)
-        changed = FlagSet(snapshot, app=self.surroundings.app, counters=self.counters)
+        members = followed(self.members, snapshot.segments, change.members)
         if affected is None:
             affected = affected_flags(self.snapshot, snapshot)
+        return self._followed_by(snapshot, members, affected)
+
+    def with_members(self, members: Members) -> "FlagSet":
+        """The flags with a long list that has come. This set stays as it is.
+
+        Args:
+            members: The list; one of that name is replaced.
+        """
+        everywhere = {**self.members, members.described.list: members}
+        return self._followed_by(self.snapshot, everywhere, self.asking_for(members))
+
+    def asking_for(self, members: Members) -> frozenset[str]:
+        """The keys of the flags that may evaluate otherwise because of a list."""
+        names = {key for key, one in wanted_lists(self.snapshot.segments).items() if one.list == members.described.list}
+        return flags_asking_for(names, self.snapshot.flags)
+
+    def _followed_by(self, snapshot: Snapshot, members: Mapping[str, Members], affected: frozenset[str]) -> "FlagSet":
+        changed = FlagSet(snapshot, app=self.surroundings.app, counters=self.counters, members=members)
         changed._compiled.segments.take_over(self._compiled.segments)
         _take_over(self._compiled, changed._compiled, affected)
         _take_over(self._decide, changed._decide, affected)

@@ -5,29 +5,22 @@ see either the old copy or the new one; a checksum tells a damaged copy from a g
 last week are nearer to what was decided than the defaults in the code.
 """
 
-import contextlib
 import hashlib
-import os
 import re
-import stat
-import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from fader.cache_file import CacheError, CacheFile
 from fader.model import Snapshot
 from fader.payloads import PayloadError, read_snapshot
+
+__all__ = ["CacheError", "DiskCache"]
 
 _FORMAT: Final = b"fader-cache-1"
 _HEADER: Final = re.compile(_FORMAT + rb" ([0-9a-f]{64}) ([0-9a-z]*) (\d{1,18})\n")
 _LARGEST_HEADER: Final = 256
-_LARGEST_FILE: Final = 512 * 1024 * 1024
-_ABANDONED_AFTER: Final = 3600.0  # seconds after which another process's temporary file is a dead one's
-
-
-class CacheError(Exception):
-    """The copy cannot be read or written. The text says why, for the log."""
 
 
 class _Header(NamedTuple):
@@ -49,6 +42,7 @@ class DiskCache:
     def __init__(self, directory: Path, url: str, sdk_key: str) -> None:
         digest = hashlib.sha256(f"{url}\n{sdk_key}".encode()).hexdigest()
         self.path = directory / f"{digest[:32]}.snapshot"
+        self._file = CacheFile(self.path)
 
     def load(self) -> Snapshot | None:
         """The copy, or ``None`` if there is none.
@@ -57,7 +51,7 @@ class DiskCache:
             CacheError: There is one, but it cannot be used.
         """
         try:
-            content = self._read(_LARGEST_FILE)
+            content = self._file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -87,15 +81,14 @@ class DiskCache:
         try:
             if self._has_later(snapshot):
                 return
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._replace(header, body)
+            self._file.replace(header, body)
         except OSError as error:
             raise CacheError(str(error)) from error
 
     def _has_later(self, snapshot: Snapshot) -> bool:
         """Whether the file holds a later revision of the same epoch, and holds it in good order."""
         try:
-            header = _read_header(self._read(_LARGEST_HEADER))
+            header = _read_header(self._file.read(_LARGEST_HEADER))
         except (FileNotFoundError, CacheError):
             return False
         if header is None or header.epoch != snapshot.epoch or header.revision <= snapshot.revision:
@@ -104,39 +97,6 @@ class DiskCache:
             return self.load() is not None
         except CacheError:
             return False
-
-    def _read(self, most: int) -> bytes:
-        # Whatever has been put in its place, it must not hold up the application: a pipe would, without O_NONBLOCK.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        with open(os.open(self.path, flags), "rb") as file:  # noqa: PTH123 (flags are needed)
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
-                raise CacheError("it is no file of ours")
-            if hasattr(os, "geteuid") and status.st_uid not in {os.geteuid(), 0}:
-                raise CacheError("it belongs to another user")
-            return file.read(most)
-
-    def _replace(self, *parts: bytes) -> None:
-        temporary = self.path.with_name(f"{self.path.name}.{os.urandom(8).hex()}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor, made with its mode, has no path)
-                file.writelines(parts)
-                file.flush()
-                # Without it a power cut can leave the new name with no content, and the old copy gone.
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove what processes that were killed while writing have left behind."""
-        with contextlib.suppress(OSError):
-            for leftover in self.path.parent.glob(f"{self.path.name}.*.tmp"):
-                if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER:
-                    leftover.unlink()
 
 
 def _read_header(content: bytes) -> _Header | None:

@@ -192,7 +192,8 @@ class Client:
     # --- the flags' arrival -----------------------------------------------------------------------------------
 
     def wait_until_ready(self, timeout: float = 10.0) -> bool:
-        """Wait until the server has sent or confirmed the flags. Evaluation does not need it; scripts may want it.
+        """Wait until the server has sent or confirmed the flags, and the long lists that segments name are here too.
+        Evaluation does not need it; scripts may want it.
 
         Args:
             timeout: Seconds to wait at most.

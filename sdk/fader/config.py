@@ -47,6 +47,10 @@ class Timing(Struct, frozen=True, kw_only=True):
     usage_flush: float = 60.0
     usage_post: float = 5.0
     """What a report of usage may take: flags wait behind it, on the same thread."""
+    members_part: float = 2.0
+    """What a part of a long list may take: flags wait behind it, too."""
+    members_write: float = 600.0
+    """The least time between two writes of a long list to the disk: from an older one to the present it is not far."""
     cache_write: float = 5.0
     """The least time between two writes of the disk copy."""
     ack_post: float = 1.0

@@ -89,11 +89,12 @@ class FlagHolder:
         """Whether nothing of what the server sends can be seen at present."""
         return any(layer.opaque for layer in self._layers)
 
-    def receive(self, news: Snapshot | Change) -> Verdict:
+    def receive(self, news: Snapshot | Change, members: Mapping[str, Members] | None = None) -> Verdict:
         """Take in what the server, or the disk, has given, and tell the listeners.
 
         Args:
             news: A whole snapshot, or what has changed.
+            members: Long lists that have come with it, by name.
 
         Returns:
             What became of it.
@@ -104,7 +105,7 @@ class FlagHolder:
             if verdict is not Verdict.APPLY:
                 return verdict
             if isinstance(news, Snapshot):
-                self._members = followed(self._members, news.segments, {})
+                self._members = followed({**self._members, **(members or {})}, news.segments, {})
                 self._flags = self._compile(news)
             else:
                 self._flags = self._flags.apply_change(news)

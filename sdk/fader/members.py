@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from operator import lt
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 # Of bytes, for the same reason as in `fader.bucketing`.
 from mmh3 import mmh3_x64_128_utupledigest
@@ -61,7 +61,7 @@ class Members:
 
     @cached_property
     def contains(self) -> Callable[[str], bool]:
-        """Whether a targeting key is listed, as a function. Making it takes, for a million and once, 40 milliseconds."""
+        """Whether a targeting key is listed, as a function. Making it takes 40 milliseconds for a million, once."""
         hashes, shift, places = self.hashes, *_places(self.hashes)
 
         def contains(
@@ -183,7 +183,16 @@ def digest_of(hashes: Iterable[int]) -> str:
     return digest_text(sum(hashes))
 
 
-def combined(deltas: Iterable[MembersDelta]) -> tuple[set[int], set[int]]:
+class Delta(Protocol):
+    """What has become different by one change, as packed hashes."""
+
+    @property
+    def added(self) -> bytes: ...
+    @property
+    def removed(self) -> bytes: ...
+
+
+def combined(deltas: Iterable[Delta]) -> tuple[set[int], set[int]]:
     """Several changes of a list, each following on the one before, as one: what is added and what is removed.
 
     Raises:

@@ -96,7 +96,7 @@ class Runtime:
         """As ``Client.wait_until_ready``."""
         self.ensure_started()
         deadline = time.monotonic() + timeout
-        while not self.ready:
+        while not (self.ready and self.holder.is_complete):
             if self.holder.isolated:
                 return True
             if self._session is None and (self._started or self._closed or self._ask is None):

@@ -10,7 +10,9 @@ from typing import Final
 
 from fader.cache import CacheError, DiskCache
 from fader.config import Settings, Timing
+from fader.fetching import MemberFetcher
 from fader.holder import FlagHolder
+from fader.member_cache import MemberCache, MemberCacheWriter
 from fader.model import Snapshot
 from fader.status import Journal
 from fader.synchronizer import Chore, Synchronizer
@@ -51,6 +53,8 @@ class Session:
         if settings.cache_dir is not None:
             cache = DiskCache(settings.cache_dir, settings.url, settings.sdk_key)
             chores.append(CacheWriter(cache, holder, timing, journal))
+            chores.append(MemberCacheWriter(MemberCache(cache.path), holder, timing, journal))
+        chores.append(MemberFetcher(holder, self._synchronizer.members, timing, journal))
         chores.append(self._synchronizer.acknowledger)  # with its goodbye, before counts that may take all the time
         if settings.usage:
             chores.append(Reporter(usage, instance, settings.app, timing, self._synchronizer.report, journal))
@@ -132,10 +136,14 @@ def load_copy(settings: Settings, holder: FlagHolder, journal: Journal) -> None:
     """Answer from the copy on disk, if there is a good one, until the server is heard."""
     if settings.cache_dir is None:
         return
+    cache = DiskCache(settings.cache_dir, settings.url, settings.sdk_key)
     try:
-        snapshot = DiskCache(settings.cache_dir, settings.url, settings.sdk_key).load()
+        snapshot = cache.load()
     except CacheError as error:
         journal.note("copy", f"the copy of the flags on disk is of no use ({error})")
         return
     if snapshot is not None:
-        holder.receive(snapshot)
+        members, faults = MemberCache(cache.path).load(snapshot)
+        for fault in faults:
+            journal.note("copy", f"a copy of a segment's members on disk is of no use ({fault})")
+        holder.receive(snapshot, members)

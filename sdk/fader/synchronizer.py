@@ -7,7 +7,7 @@ network does, ends the thread.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from fader.acknowledging import Acknowledger
@@ -171,6 +171,10 @@ class Synchronizer:
         if self._transport is None:
             raise OSError("not connected yet")
         return self._transport
+
+    def members(self, segment: str, which: Mapping[str, str], first: int, last: int, within: float) -> Answer:
+        """As ``Transport.members``. For chores, on the thread."""
+        return self._connected().members(segment, which, first, last, within)
 
     def _run(self) -> None:
         self._follow()

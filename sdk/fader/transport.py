@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
+from urllib.parse import quote, urlencode
 
 import urllib3
 import urllib3.exceptions
@@ -133,6 +134,25 @@ class Transport:
     def tell(self, word: Word, payload: bytes, within: float) -> Answer:
         """Say something of this process, in ``within`` seconds at most, connecting included."""
         return self._post(word, payload, within, over_by=time.monotonic() + within)
+
+    def members(self, segment: str, which: Mapping[str, str], first: int, last: int, within: float) -> Answer:
+        """Ask for a part of a segment's list of members, beside the stream.
+
+        Args:
+            segment: Its key.
+            which: The list and its version, as the query's parameters.
+            first: Its first byte.
+            last: Its last byte.
+            within: Seconds that it may take.
+        """
+        headers = self._headers()
+        headers |= {
+            "Accept": "application/octet-stream",
+            "Accept-Encoding": "identity",
+            "Range": f"bytes={first}-{last}",
+        }
+        url = f"{self._settings.url}/sdk/v1/segments/{quote(segment, safe='')}/members?{urlencode(which)}"
+        return self._ask(self._reporting, "GET", url, headers, within, within)
 
     def stop_listening(self) -> None:
         """Cut the stream, or the poll, that is under way, at once and for good. Reporting is still possible."""

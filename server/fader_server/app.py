@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from fader_server.access import Access
-from fader_server.api import health, metrics, sdk
+from fader_server.api import health, metrics, sdk, segment_members
 from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
@@ -34,6 +34,7 @@ from fader_server.clients.notes import ClientNote
 from fader_server.clients.recording import Recorder
 from fader_server.distribution import Distributor
 from fader_server.distribution.distributor import Pace
+from fader_server.distribution.member_lists import MemberLists
 from fader_server.errors import FaderError
 from fader_server.flags.limits import Limits
 from fader_server.logs import logger
@@ -75,7 +76,13 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
             yield
 
     return Litestar(
-        route_handlers=[Router("/api/v1", route_handlers=routes), *sdk.routes, *health.routes, *metrics.routes],
+        route_handlers=[
+            Router("/api/v1", route_handlers=routes),
+            *sdk.routes,
+            *segment_members.routes,
+            *health.routes,
+            *metrics.routes,
+        ],
         lifespan=[running],
         exception_handlers=exception_handlers,
         openapi_config=openapi_config(),
@@ -146,9 +153,11 @@ async def _start(
     )
     distributor = Distributor(store, bus, standby, gathering, now, pace, telemetry)
     app.state.distributor = distributor
+    admission = _admission(settings, telemetry)
     app.state.sdk = sdk.SdkServices(
-        access, distributor, gathering, _admission(settings, telemetry), telemetry.metrics, settings.heartbeat_seconds
+        access, distributor, gathering, admission, telemetry.metrics, settings.heartbeat_seconds
     )
+    app.state.members = segment_members.MemberServices(access, distributor, admission, MemberLists(store))
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,
@@ -176,6 +185,7 @@ def _admission(settings: Settings, telemetry: Telemetry) -> Admission:
         snapshot_bytes_per_second=settings.snapshot_bytes_per_second,
         resumes_per_second=settings.resumes_per_second,
         streams_per_key=settings.max_streams_per_key,
+        member_bytes_per_second=settings.member_bytes_per_second,
     )
     return Admission(limits, time.monotonic, telemetry.metrics.admission_refused)
 

@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_connections: int
     max_streams_per_key: int
     snapshot_bytes_per_second: int
+    member_bytes_per_second: int
     resumes_per_second: int
     sdk_requests_per_second: int
     admin_requests_per_second: int
@@ -289,6 +290,13 @@ SETTINGS: Final = (
         meaning="How many bytes of whole snapshots this server sends in a second. Each costs its size, as sent, and "
         "16 KiB. Clients that come for one when that is used up get 503 and a time to come back, and answer with the "
         "flags they have.",
+    ),
+    Setting(
+        name="FADER_MEMBER_BYTES_PER_SECOND",
+        field="member_bytes_per_second",
+        read=_integer(65_536, 1_000_000_000_000),
+        default="33554432",
+        meaning="The same for long lists of segments' members, 8 bytes a member, which clients fetch in parts.",
     ),
     Setting(
         name="FADER_RESUMES_PER_SECOND",

@@ -36,11 +36,13 @@ class AdmissionLimits(Struct, frozen=True, kw_only=True):
         snapshot_bytes_per_second: Of whole snapshots, on streams and by request.
         resumes_per_second: Streams that go on from where they were.
         streams_per_key: That may be open at once.
+        member_bytes_per_second: Of long lists of segments' members.
     """
 
     snapshot_bytes_per_second: float
     resumes_per_second: float
     streams_per_key: int
+    member_bytes_per_second: float
 
 
 class Admission:
@@ -59,6 +61,7 @@ class Admission:
         self._streams: dict[str, int] = {}
         self._snapshots = _turnstile(limits.snapshot_bytes_per_second, clock())
         self._resumes = _turnstile(limits.resumes_per_second, clock())
+        self._members = _turnstile(limits.member_bytes_per_second, clock())
 
     @contextmanager
     def stream(self, key_id: str) -> Iterator[None]:
@@ -104,6 +107,18 @@ class Admission:
     def lets_snapshot_in(self, size: int) -> bool:
         """As ``snapshot``, for who goes on asking there if not."""
         return self._snapshots.lets_in(size + _EACH, self._clock())
+
+    def members(self, size: int) -> None:
+        """Send a part of a long list, in so many bytes. It has an allowance of its own, so that nobody waits for a
+        snapshot because others fetch a list.
+
+        Raises:
+            Busy: not now.
+        """
+        wait = self._members.enter(size + _EACH, self._clock())
+        if wait:
+            self._refused("members")
+            raise Busy("More members are asked for than this server sends at once.", retry_after=math.ceil(wait))
 
     def resume(self) -> None:
         """Send what has changed.

@@ -69,6 +69,22 @@ class StrictBody(AbstractDTO[_BodyT], Generic[_BodyT]):
         return schema
 
 
+class TextBody(StrictBody[_BodyT], Generic[_BodyT]):
+    """A body of plain text, as the bytes that it is. Used as ``dto=TextBody[bytes]``."""
+
+    def decode_bytes(self, value: bytes) -> Any:
+        """Take a body.
+
+        Raises:
+            UnsupportedMediaType: if the request says that it is something else than text.
+        """
+        media_type = self.asgi_connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "text/plain":
+            given = f"is {media_type}" if media_type else "has no Content-Type"
+            raise UnsupportedMediaType(f"The body {given}.", hint="Send text, with Content-Type: text/plain.")
+        return value
+
+
 def decode(body: bytes, of: type[_BodyT]) -> _BodyT:
     """Read JSON strictly.
 

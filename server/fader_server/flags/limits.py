@@ -24,8 +24,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     """One variant's value, as JSON."""
     variant_depth: int = 32
     """How deep objects and lists may be nested in a variant's value."""
-    targeting_keys: int = 100_000
+    targeting_keys: int = 1_000_000
     """Keys listed in a segment."""
+    targeting_keys_inline: int = 1_000
+    """Of these, as many as are kept and sent with the segment itself. Longer lists are kept for themselves."""
+    edited_keys: int = 100_000
+    """Keys added to and taken out of a long list at once."""
     text: int = 1_000
     """Descriptions, owners, reasons, tags, names and single values."""
     tags: int = 50

@@ -2,28 +2,39 @@
 
 from collections.abc import Collection
 
-import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader import model
-from fader_server.errors import Conflict
+from fader_server.errors import Conflict, PreconditionFailed
 from fader_server.flags.commands import Intent
 from fader_server.flags.constraints import check_constraints
 from fader_server.flags.findings import Findings
+from fader_server.flags.key_lists import keys_of
 from fader_server.flags.limits import Limits
 from fader_server.flags.lookup import existing_project, existing_segment
+from fader_server.flags.member_plans import Plan, carry_out, count_of, put_aside, replaced
 from fader_server.flags.writing import Transaction, Writer
 from fader_server.storage import environments, flags, segments
 from fader_server.storage.documents import SegmentDocument, encode, segment_document
 from fader_server.storage.records import EnvironmentState, Segment
 
 
+class MembersKept(Struct, frozen=True, kw_only=True):
+    """The long list that a segment is to keep, as it was when somebody looked at it."""
+
+    digest: str | None
+
+
 class SegmentContent(Struct, frozen=True, kw_only=True):
-    """All of a segment but its names."""
+    """All of a segment but its names. Whoever leaves ``members`` out does not know of long lists, and must not take one
+    away unawares; ``None`` does it on purpose."""
 
     description: str = ""
     constraints: tuple[model.Constraint, ...] = ()
     targeting_keys: tuple[str, ...] = ()
+    members: MembersKept | UnsetType | None = UNSET
 
 
 class SegmentState(Struct, frozen=True):
@@ -47,7 +58,7 @@ class SegmentService:
             Conflict: if there is one of this key.
         """
         async with self._writer.transaction(intent) as transaction:
-            everywhere = await self._lock(transaction, project)
+            everywhere = await lock(transaction, project)
             findings = Findings()
             findings.check_key("key", key)
             _check_content(content, self._writer.limits, findings)
@@ -60,13 +71,16 @@ class SegmentService:
                 id=0,
                 description=content.description,
                 constraints=content.constraints,
-                targeting_keys=content.targeting_keys,
                 created_at=transaction.now,
                 updated_at=transaction.now,
             )
-            number = await segments.insert(transaction.connection, segment)
-            segment = msgspec.structs.replace(segment, id=number)
-            await _log(transaction, everywhere, segment, "created", None, segment_document(segment))
+            segment = replace(segment, id=await segments.insert(transaction.connection, segment))
+            plan = await self._plan(transaction.connection, segment, content)
+            await put_aside(transaction.connection, segment, plan)
+            segment = plan.apply(segment)
+            await carry_out(transaction.connection, segment, plan)
+            document = segment_document(segment, added=plan.added)
+            await log(transaction, everywhere, segment, "created", None, document)
             return SegmentState(segment, ())
 
     async def replace(self, project: str, key: str, content: SegmentContent, intent: Intent) -> SegmentState:
@@ -76,29 +90,21 @@ class SegmentService:
             Invalid: naming everything that is wrong with it.
         """
         async with self._writer.transaction(intent) as transaction:
-            everywhere = await self._lock(transaction, project)
+            everywhere = await lock(transaction, project)
             before = await existing_segment(transaction.connection, project, key)
             findings = Findings()
             _check_content(content, self._writer.limits, findings)
             findings.raise_if_any()
-            after = msgspec.structs.replace(
-                before,
-                description=content.description,
-                constraints=content.constraints,
-                targeting_keys=content.targeting_keys,
-            )
+            plan = await self._plan(transaction.connection, before, content)
+            after = plan.apply(before)
+            after = replace(after, description=content.description, constraints=content.constraints)
             if encode(after) != encode(before):
-                after = msgspec.structs.replace(after, updated_at=transaction.now)
-                await segments.update(transaction.connection, after)
-                await _log(
-                    transaction,
-                    everywhere,
-                    after,
-                    "updated",
-                    segment_document(before),
-                    segment_document(after),
-                )
-            return SegmentState(after, await _used_by(transaction, project, key))
+                after = replace(after, updated_at=transaction.now)
+                await put_aside(transaction.connection, before, plan)
+                await carry_out(transaction.connection, after, plan)
+                document = segment_document(after, added=plan.added, removed=plan.removed)
+                await log(transaction, everywhere, after, "updated", segment_document(before), document)
+            return SegmentState(after, await users_of(transaction, project, key))
 
     async def delete(self, project: str, key: str, intent: Intent) -> None:
         """Remove a segment.
@@ -107,29 +113,49 @@ class SegmentService:
             Conflict: while rules name it, saying which flags'.
         """
         async with self._writer.transaction(intent) as transaction:
-            everywhere = await self._lock(transaction, project)
+            everywhere = await lock(transaction, project)
             segment = await existing_segment(transaction.connection, project, key)
-            used_by = await _used_by(transaction, project, key)
+            used_by = await users_of(transaction, project, key)
             if used_by:
                 raise Conflict(
                     f"Segment {key!r} is used by {', '.join(used_by[:20])}.",
                     hint="Take it out of their rules first.",
                 )
             await segments.delete(transaction.connection, project, key)
-            await _log(transaction, everywhere, segment, "deleted", segment_document(segment), None)
+            await log(transaction, everywhere, segment, "deleted", segment_document(segment), None)
 
-    async def _lock(self, transaction: Transaction, project: str) -> list[EnvironmentState]:
-        """Nobody else changes anything in the project until the end."""
-        await existing_project(transaction.connection, project, lock=True)
-        return await environments.states(transaction.connection, project, lock=True)
+    async def _plan(self, connection: AsyncConnection, segment: Segment, content: SegmentContent) -> Plan:
+        """How its keys become those of the content."""
+        limits, held, kept = self._writer.limits, segment.members, content.members
+        if held is not None and isinstance(kept, MembersKept) and not content.targeting_keys:
+            if kept.digest != held.digest:
+                raise PreconditionFailed(f"The members of segment {segment.key!r} have changed meanwhile.")
+            return Plan(described=held)
+        if held is not None and isinstance(kept, UnsetType):
+            raise Conflict(
+                f"Segment {segment.key!r} has a list of {held.count:,} members, which would be gone.",
+                field="members",
+                hint="Send `members` as the segment shows it to keep them, or null to do without.",
+            )
+        keys = content.targeting_keys
+        if len(keys) <= limits.targeting_keys_inline:
+            return Plan(short=keys, removed=count_of(segment))
+        return await replaced(connection, segment, await keys_of(keys), keys, limits)
 
 
-async def _used_by(transaction: Transaction, project: str, key: str) -> tuple[str, ...]:
+async def lock(transaction: Transaction, project: str) -> list[EnvironmentState]:
+    """See to it that nobody else changes anything in a project until the end; returns its environments."""
+    await existing_project(transaction.connection, project, lock=True)
+    return await environments.states(transaction.connection, project, lock=True)
+
+
+async def users_of(transaction: Transaction, project: str, key: str) -> tuple[str, ...]:
+    """The flags whose rules name a segment."""
     users = await flags.users_of(transaction.connection, project, "segment", key)
     return tuple(sorted({flag for _, flag, _ in users}))
 
 
-async def _log(
+async def log(
     transaction: Transaction,
     everywhere: Collection[EnvironmentState],
     segment: Segment,
@@ -137,6 +163,7 @@ async def _log(
     before: SegmentDocument | None,
     after: SegmentDocument | None,
 ) -> None:
+    """Write a change of a segment into the log of every environment."""
     for environment in everywhere:
         await transaction.log(
             segment.project, environment.key, "segment", segment.key, action, before=before, after=after

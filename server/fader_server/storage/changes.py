@@ -1,13 +1,15 @@
 """The log of changes: history, audit, undo, deltas and resuming are all reads of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Raw
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader import model
-from fader_server.storage import schema
+from fader_server.storage import members, schema
 from fader_server.storage.documents import decode_flag, decode_segment, sdk_flag, sdk_segment
 from fader_server.storage.records import Committed, Entry, LoggedChange
 
@@ -66,7 +68,29 @@ async def after(
 ) -> list[Committed]:
     """What SDKs must learn to follow from ``revision`` on: one change per revision, in order."""
     asked = {"project": project, "environment": environment, "since": revision, "most": limit}
-    return [Committed(_sdk_change(*change), at) for at, *change in await connection.execute(_AFTER, asked)]
+    committed = [Committed(_sdk_change(*change), at) for at, *change in await connection.execute(_AFTER, asked)]
+    versions = {
+        (segment.members.list, segment.members.version)
+        for one in committed
+        for segment in one.change.segments.values()
+        if segment is not None and segment.members is not None
+    }
+    if not versions:
+        return committed
+    deltas = await members.small_deltas(connection, versions)
+    return [replace(one, change=_with_deltas(one.change, deltas)) for one in committed]
+
+
+def _with_deltas(change: model.Change, deltas: Mapping[tuple[str, int], model.MembersDelta]) -> model.Change:
+    """A change with what its lists have become different by, where that is little."""
+    found = {
+        segment.members.list: (delta,)
+        for segment in change.segments.values()
+        if segment is not None
+        and segment.members is not None
+        and (delta := deltas.get((segment.members.list, segment.members.version))) is not None
+    }
+    return replace(change, members=found)
 
 
 def _sdk_change(epoch: str, revision: int, kind: str, key: str, after: Raw | None) -> model.Change:

@@ -26,6 +26,18 @@ class FlagDocument(msgspec.Struct, frozen=True, kw_only=True):
     prerequisites: tuple[model.Prerequisite, ...]
 
 
+class MembersDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """Which version of which long list a segment has, and how many keys that version added and removed. What they are
+    is not for the log: it would hold a million of them, in every environment."""
+
+    list: str
+    version: int
+    count: int
+    digest: str
+    added: int = 0
+    removed: int = 0
+
+
 class SegmentDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A segment with all that can be changed about it."""
 
@@ -34,6 +46,7 @@ class SegmentDocument(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     constraints: tuple[model.Constraint, ...]
     targeting_keys: tuple[str, ...]
+    members: MembersDocument | None = None
 
 
 class Defined(Protocol):
@@ -78,14 +91,24 @@ def flag_document(definition: Definition, configuration: Configuration) -> FlagD
     )
 
 
-def segment_document(segment: Segment) -> SegmentDocument:
-    """What the log keeps of a segment."""
+def segment_document(segment: Segment, *, added: int = 0, removed: int = 0) -> SegmentDocument:
+    """What the log keeps of a segment.
+
+    Args:
+        segment: As it is.
+        added: How many keys have been added to its long list.
+        removed: How many have been taken out of it.
+    """
+    members = segment.members
     return SegmentDocument(
         key=segment.key,
         id=segment.id,
         description=segment.description,
         constraints=segment.constraints,
         targeting_keys=segment.targeting_keys,
+        members=None
+        if members is None
+        else MembersDocument(**msgspec.structs.asdict(members), added=added, removed=removed),
     )
 
 
@@ -104,12 +127,19 @@ def sdk_flag(defined: Defined, configured: Configured) -> model.Flag:
 
 def sdk_segment(document: SegmentDocument) -> model.Segment:
     """What SDKs get of a segment."""
+    members = document.members
     return model.Segment(
         key=document.key,
         id=document.id,
         constraints=document.constraints,
         targeting_keys=document.targeting_keys,
+        members=None if members is None else member_list(members),
     )
+
+
+def member_list(members: MembersDocument) -> model.MemberList:
+    """Which list that is."""
+    return model.MemberList(list=members.list, version=members.version, count=members.count, digest=members.digest)
 
 
 _flag_decoder = msgspec.json.Decoder(FlagDocument)

@@ -87,6 +87,38 @@ class Segment(Record, frozen=True, kw_only=True):
     targeting_keys: tuple[str, ...] = ()
     created_at: datetime
     updated_at: datetime
+    members: model.MemberList | None = None
+
+
+class MemberBase(Record, frozen=True, kw_only=True):
+    """All of a list as it was at one version: which rows that are, and what the version was."""
+
+    list: str
+    base: str
+    base_version: int
+    base_count: int
+    base_digest: str
+
+
+class MemberPart(Record, frozen=True, kw_only=True):
+    """The members whose hashes begin with one byte: the hashes, ascending, and the keys that they are of, in the same
+    order, a line each and compressed."""
+
+    part: int
+    hashes: bytes
+    keys: bytes
+
+
+class MemberDelta(Record, frozen=True, kw_only=True):
+    """What made a version of the one before: hashes, ascending, and the keys that were added, as in a part. ``count``
+    and ``digest`` are those afterwards."""
+
+    version: int
+    count: int
+    digest: str
+    added: bytes
+    removed: bytes
+    keys: bytes
 
 
 class Entry(Record, frozen=True, kw_only=True):

@@ -140,8 +140,47 @@ segments = sa.Table(
     sa.Column("targeting_keys", Document(tuple[str, ...]), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("members", Document(model.MemberList)),
     sa.UniqueConstraint("project", "key"),
     sqlite_autoincrement=True,
+)
+
+# Lists that are too long for their segment's row. What they go with, they go: also when a server deletes a segment that
+# does not know of them. Which version a list is at, the segment says.
+member_lists = sa.Table(
+    "member_lists",
+    metadata,
+    sa.Column("list", sa.String(32), primary_key=True),
+    sa.Column("segment", sa.Integer, sa.ForeignKey("segments.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("base", sa.String(32), nullable=False),
+    sa.Column("base_version", _COUNTER, nullable=False),
+    sa.Column("base_count", _COUNTER, nullable=False),
+    sa.Column("base_digest", sa.String(16), nullable=False),
+    sa.Index("member_lists_by_segment", "segment"),
+)
+
+# All of a list as it was at one version, by the topmost byte of the hashes: what is asked of one key is in one row.
+member_parts = sa.Table(
+    "member_parts",
+    metadata,
+    sa.Column("list", sa.String(32), sa.ForeignKey("member_lists.list", ondelete="CASCADE"), primary_key=True),
+    sa.Column("base", sa.String(32), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
+    sa.Column("keys", sa.LargeBinary, nullable=False),
+)
+
+# What each version has become different by, while that is little; count and digest are those afterwards.
+member_deltas = sa.Table(
+    "member_deltas",
+    metadata,
+    sa.Column("list", sa.String(32), sa.ForeignKey("member_lists.list", ondelete="CASCADE"), primary_key=True),
+    sa.Column("version", _COUNTER, primary_key=True, autoincrement=False),
+    sa.Column("count", _COUNTER, nullable=False),
+    sa.Column("digest", sa.String(16), nullable=False),
+    sa.Column("added", sa.LargeBinary, nullable=False),
+    sa.Column("removed", sa.LargeBinary, nullable=False),
+    sa.Column("keys", sa.LargeBinary, nullable=False),
 )
 
 changes = sa.Table(

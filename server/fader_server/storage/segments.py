@@ -55,6 +55,7 @@ async def update(connection: AsyncConnection, segment: Segment) -> None:
             description=segment.description,
             constraints=segment.constraints,
             targeting_keys=segment.targeting_keys,
+            members=segment.members,
             updated_at=segment.updated_at,
         )
     )

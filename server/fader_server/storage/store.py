@@ -12,8 +12,20 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from fader import model
+from fader.members import Members
 from fader_server.errors import Malformed, Unavailable
-from fader_server.storage import changes, environments, faults, flags, idempotency, keys, propagations, segments, usage
+from fader_server.storage import (
+    changes,
+    environments,
+    faults,
+    flags,
+    idempotency,
+    keys,
+    members,
+    propagations,
+    segments,
+    usage,
+)
 from fader_server.storage.breaker import Breaker
 from fader_server.storage.documents import sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
@@ -21,7 +33,14 @@ from fader_server.storage.migrate import look_by
 from fader_server.storage.migrate import migrate as bring_up_to_date
 from fader_server.storage.postgresql import CONNECTIONS
 from fader_server.storage.reaching import reaching
-from fader_server.storage.records import Committed, EnvironmentState, NodePropagation, SdkKey, UsageReport
+from fader_server.storage.records import (
+    Committed,
+    EnvironmentState,
+    MemberDelta,
+    NodePropagation,
+    SdkKey,
+    UsageReport,
+)
 from fader_server.telemetry import ConnectionPool, Telemetry
 
 _log = logging.getLogger(__name__)
@@ -173,14 +192,14 @@ class Store:
             if state is None:
                 return None
             found = await flags.sdk_flags(connection, project, environment)
-            members = await segments.page(connection, project)
+            everyone = await segments.page(connection, project)
         return model.Snapshot(
             project=project,
             environment=environment,
             epoch=state.epoch,
             revision=state.revision,
             flags=found,
-            segments={segment.key: sdk_segment(segment_document(segment)) for segment in members},
+            segments={segment.key: sdk_segment(segment_document(segment)) for segment in everyone},
         )
 
     async def changes_after(self, project: str, environment: str, revision: int, limit: int) -> list[model.Change]:
@@ -195,6 +214,21 @@ class Store:
         """The same, and when each change was made."""
         async with self.read() as connection:
             return await changes.after(connection, project, environment, revision, limit)
+
+    async def members_at(self, described: model.MemberList) -> Members | None:
+        """All hashes of a long list at a version; ``None`` if that is not, or no longer, known."""
+        async with self.read() as connection:
+            return await members.at(connection, described)
+
+    async def member_list(self, name: str, version: int, digest: str) -> model.MemberList | None:
+        """A long list at a version, if it is known."""
+        async with self.read() as connection:
+            return await members.described(connection, name, version, digest)
+
+    async def member_deltas(self, name: str, since: int, version: int) -> list[MemberDelta]:
+        """What a long list has become different by after ``since``, up to ``version``, as far as it is known."""
+        async with self.read() as connection:
+            return await members.deltas(connection, name, since, version)
 
     async def invalid_keys(self, key_ids: Sequence[str], now: datetime) -> set[str]:
         """Which of these SDK keys, by id, are no longer valid: revoked, expired, or gone."""

@@ -19,6 +19,7 @@ AckOutcome: TypeAlias = Literal["applied", "refused"]
 Limit: TypeAlias = Literal[
     "connections",
     "head",
+    "members",
     "requests_per_key",
     "resumes",
     "slow_request",

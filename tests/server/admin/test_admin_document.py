@@ -44,8 +44,9 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
 def test_bodies_have_no_other_fields(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for path, _, one in _operations(document):
-        if "requestBody" in one:
-            body = one["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        content = one.get("requestBody", {}).get("content", {})
+        if content and "text/plain" not in content:
+            body = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert schemas[body]["additionalProperties"] is False, path
             assert schemas[body]["description"], path
     optional = {
@@ -82,7 +83,10 @@ class Documented:
         self.seen: set[str] = set()
 
     def __call__(self, method: str, path: str, body: Any = None, *, status: int) -> Answer:
-        answer = self._admin.send(method, path, body)
+        if isinstance(body, bytes):
+            answer = self._admin.send(method, path, raw=body, headers={"Content-Type": "text/plain"})
+        else:
+            answer = self._admin.send(method, path, body)
         assert answer.status == status, (method, path, answer)
         operation = self._operation(method, f"/api/v1{path.partition('?')[0]}")
         self.seen.add(operation["operationId"])
@@ -124,6 +128,10 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
         {"constraints": [{"attribute": "n", "operator": "in", "values": [1, "a", True, 1.5]}]},
         status=200,
     )
+    call("PUT", f"{base}/segments/s/members", b"ada\ngrace\n", status=200)
+    call("POST", f"{base}/segments/s/members", {"add": ["linus"], "remove": ["ada"]}, status=200)
+    call("POST", f"{base}/segments/s/members", {"add": [""]}, status=422)
+    call("GET", f"{base}/segments/s/members?limit=1", status=200)
     call("GET", f"{base}/segments", status=200)
     call("GET", f"{base}/segments/s", status=200)
     variants = [{"name": "x", "value": {"a": [1]}}, {"name": "y"}]

@@ -33,12 +33,12 @@ EXPECTED = {
     ("viewer", "server"): {"whoami", "list_projects", "stream_changes"},
     ("viewer", "project"): {
         "get_project", "list_environments", "list_flags", "get_flag", "flag_usage", "list_segments", "get_segment",
-        "list_changes",
+        "list_changes", "list_members",
     },
     ("viewer", "environment"): {"get_environment", "explain_flag"},
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",
-        "replace_segment", "delete_segment",
+        "replace_segment", "delete_segment", "replace_members", "edit_members",
     },
     ("editor", "environment"): {
         "configure_flag", "switch_on", "switch_off", "roll_out", "undo", "add_rule", "replace_rule", "remove_rule",

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fader import model
 from fader_server.flags.findings import KEY_FORM
@@ -214,12 +214,31 @@ class CreateSegment(Body, frozen=True, kw_only=True):
     reason: Reason = ""
 
 
+class MembersBody(Body, frozen=True, kw_only=True):
+    """A segment's long list, as the segment shows it: by sending it back, it is kept."""
+
+    digest: str | None
+    count: int | None = None
+    version: int | None = None
+
+
 class ReplaceSegment(Body, frozen=True, kw_only=True):
-    """All of a segment but its names; what is left out is gone afterwards."""
+    """All of a segment but its names; what is left out is gone afterwards. Only where a segment has a long list, what
+    becomes of it must be said: send ``members`` as they were shown to keep it, or ``null`` to do without."""
 
     description: Text = ""
     constraints: tuple[ConstraintBody, ...] = ()
     targeting_keys: tuple[str, ...] = ()
+    members: MembersBody | UnsetType | None = UNSET
+    reason: Reason = ""
+
+
+class EditMembers(Body, frozen=True, kw_only=True):
+    """Targeting keys that a segment is to list, and others that it is not. Those that it lists already, and those that
+    it does not list anyway, may be among them."""
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
     reason: Reason = ""
 
 

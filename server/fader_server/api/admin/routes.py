@@ -16,6 +16,7 @@ from fader_server.api.admin.flags import flag_routes
 from fader_server.api.admin.history import history_routes
 from fader_server.api.admin.idempotency import answered_before
 from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
+from fader_server.api.admin.segment_members import member_routes
 from fader_server.api.admin.segments import segment_routes
 from fader_server.api.admin.services import admin_services
 from fader_server.api.guards import authorise
@@ -35,6 +36,7 @@ _ROUTERS: Final = (
     configuration_routes,
     explaining_routes,
     segment_routes,
+    member_routes,
     history_routes,
     client_routes,
     key_routes,

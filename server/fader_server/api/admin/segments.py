@@ -26,8 +26,8 @@ from fader_server.flags.segments import SegmentContent, SegmentState
 from fader_server.storage import flags, segments
 
 LARGEST_BODY: Final = 16 * 1024 * 1024
-"""In bytes: room for as many targeting keys as a segment may list, which are more than other bodies may
-hold."""
+"""In bytes: room for hundreds of thousands of targeting keys, which are more than other bodies may hold. Still more are
+uploaded as a file (``segment_members``)."""
 
 
 @get("/", **operation("list_segments", "List segments", role="viewer", scope="project", errors=(404,)))

@@ -18,6 +18,7 @@ from fader_server.clients import Gathering
 from fader_server.distribution import Distributor
 from fader_server.flags.configurations import ConfigurationService
 from fader_server.flags.limits import Limits
+from fader_server.flags.members import MemberService
 from fader_server.flags.projects import ProjectService
 from fader_server.flags.segments import SegmentService
 from fader_server.flags.service import FlagService
@@ -42,6 +43,7 @@ class AdminServices:
     flags: FlagService
     configurations: ConfigurationService
     segments: SegmentService
+    members: MemberService
     projects: ProjectService
     credentials: CredentialService
 
@@ -79,6 +81,7 @@ class AdminServices:
             flags=FlagService(writer),
             configurations=ConfigurationService(writer),
             segments=SegmentService(writer),
+            members=MemberService(writer),
             projects=ProjectService(writer),
             credentials=CredentialService(store, bus, access, clock),
         )
@@ -92,6 +95,7 @@ class AdminServices:
             flags=FlagService(writer),
             configurations=ConfigurationService(writer),
             segments=SegmentService(writer),
+            members=MemberService(writer),
             projects=ProjectService(writer),
             credentials=self.credentials.holding(hold),
         )

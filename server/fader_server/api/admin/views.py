@@ -14,6 +14,7 @@ from fader_server.access.issuing import IssuedKey, IssuedToken
 from fader_server.api.admin.client_views import propagation_view
 from fader_server.clients.propagation import Propagation, together
 from fader_server.flags.commands import FlagState, Written
+from fader_server.flags.member_plans import count_of
 from fader_server.flags.segments import SegmentState
 from fader_server.storage.records import (
     AdminToken,
@@ -104,14 +105,25 @@ class FlagWritten(Struct, frozen=True):
     changed: bool
 
 
+class MembersView(Struct, frozen=True):
+    """How many targeting keys a segment lists. Where they are more than 1,000 they are not shown with it, and the list
+    has a version, which grows by one with each change, and a digest, which tells it from others."""
+
+    count: int
+    version: int | None
+    digest: str | None
+
+
 class SegmentView(Struct, frozen=True):
-    """A named set of contexts. ``used_by`` are the flags whose rules name it."""
+    """A named set of contexts. ``used_by`` are the flags whose rules name it. Many ``targeting_keys`` are not shown
+    here, but by ``/members``; ``members`` says how many there are."""
 
     key: str
     id: int
     description: str
     constraints: tuple[model.Constraint, ...]
     targeting_keys: tuple[str, ...]
+    members: MembersView
     created_at: datetime
     updated_at: datetime
     used_by: tuple[str, ...]
@@ -253,12 +265,16 @@ def environment_view(state: EnvironmentState) -> Environment:
 def segment_view(state: SegmentState) -> SegmentView:
     """A segment with its users."""
     segment = state.segment
+    listed = segment.members
     return SegmentView(
         key=segment.key,
         id=segment.id,
         description=segment.description,
         constraints=segment.constraints,
         targeting_keys=segment.targeting_keys,
+        members=MembersView(
+            count_of(segment), None if listed is None else listed.version, None if listed is None else listed.digest
+        ),
         created_at=segment.created_at,
         updated_at=segment.updated_at,
         used_by=state.used_by,

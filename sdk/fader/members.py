@@ -97,16 +97,16 @@ class Members:
         """
         edits = sorted([*((hashed, True) for hashed in added), *((hashed, False) for hashed in removed)])
         held, made, reached, digest = self.hashes, array("Q"), 0, int(self.described.digest, 16)
-        with memoryview(held) as view:
+        with memoryview(held).cast("B") as view:
             for hashed, is_added in edits:
                 place = bisect_left(held, hashed, reached)
-                made.frombytes(view[reached:place])
+                made.frombytes(view[reached * SIZE : place * SIZE])
                 is_there = place < len(held) and held[place] == hashed
                 if is_added:
                     made.append(hashed)
                 digest += hashed * (is_added - is_there)
                 reached = place + is_there
-            made.frombytes(view[reached:])
+            made.frombytes(view[reached * SIZE :])
         if len(made) != described.count or format(digest % _WHOLE, "016x") != described.digest:
             raise MembersError(f"version {described.version} does not follow from version {self.described.version}")
         return Members(described, made)

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import urllib3
 import urllib3.exceptions
@@ -151,7 +151,7 @@ class Transport:
             "Accept-Encoding": "identity",
             "Range": f"bytes={first}-{last}",
         }
-        url = f"{self._settings.url}/sdk/v1/segments/{quote(segment, safe='')}/members?{urlencode(which)}"
+        url = f"{self._settings.url}/sdk/v1/members?{urlencode({'segment': segment, **which})}"
         return self._ask(self._reporting, "GET", url, headers, within, within)
 
     def stop_listening(self) -> None:

@@ -1,4 +1,4 @@
-"""For SDKs, ``/sdk/v1/segments/…/members``: the long list that a segment names, in parts.
+"""For SDKs, ``/sdk/v1/members``: the long list that a segment names, in parts.
 
 Bare ASGI, as everything that SDKs ask for by the thousand: what is sent is a slice of bytes that exist already.
 """
@@ -45,13 +45,15 @@ class MemberServices(Struct, frozen=True):
 class _Asked(Struct, frozen=True):
     """What somebody wants, and what they have."""
 
+    segment: str
     list: str
     version: int
     digest: str
     since: Since | None
 
 
-@asgi("/sdk/v1/segments/{segment:str}/members", copy_scope=True)
+# The segment is in the query, for the framework has no parameters in the paths of bare ASGI routes.
+@asgi("/sdk/v1/members", copy_scope=True)
 async def segment_members(scope: Scope, receive: Receive, send: Send) -> None:
     """A part of a list, or of what leads to it from the version that the client has."""
     del receive
@@ -63,7 +65,7 @@ async def segment_members(scope: Scope, receive: Receive, send: Send) -> None:
     authorization = headers.get(b"authorization")
     principal = await services.access.sdk_principal(None if authorization is None else authorization.decode("latin-1"))
     asked = _read(scope["query_string"])
-    wanted = await _wanted(services, principal, scope["path_params"]["segment"], asked)
+    wanted = await _wanted(services, principal, asked)
     content, kind = None, b"delta"
     if asked.since is not None:
         content = await services.lists.way(wanted, asked.since)
@@ -91,13 +93,13 @@ async def segment_members(scope: Scope, receive: Receive, send: Send) -> None:
     await _send(send, status, answered, b"" if method == "HEAD" else body)
 
 
-async def _wanted(services: MemberServices, principal: SdkPrincipal, key: str, asked: _Asked) -> MemberList:
+async def _wanted(services: MemberServices, principal: SdkPrincipal, asked: _Asked) -> MemberList:
     """The list, if it is that of a segment which the key lets see. The version is the client's word: it may have heard
     of a later one than this server, or still be busy with an earlier one."""
     feed = await services.distributor.feed(principal.project, principal.environment)
-    segment = feed.snapshot.segments.get(key)
+    segment = feed.snapshot.segments.get(asked.segment)
     if segment is None or segment.members is None or segment.members.list != asked.list:
-        raise NotFound(f"Segment {key!r} has no such list.")
+        raise NotFound(f"Segment {asked.segment!r} has no such list.")
     named = segment.members
     if (named.version, named.digest) == (asked.version, asked.digest):
         return named
@@ -109,7 +111,7 @@ async def _wanted(services: MemberServices, principal: SdkPrincipal, key: str, a
 
 def _read(query: bytes) -> _Asked:
     given = {name: values[0] for name, values in parse_qs(query.decode("latin-1")).items()}
-    errors = [FieldError(name, "is missing") for name in ("list", "version", "digest") if name not in given]
+    errors = [FieldError(name, "is missing") for name in ("segment", "list", "version", "digest") if name not in given]
     errors += [
         FieldError(name, "is not one")
         for name, form in _FORMS.items()
@@ -118,7 +120,7 @@ def _read(query: bytes) -> _Asked:
     if errors:
         raise Invalid.of(errors)
     since = Since(int(given["since"]), given.get("since_digest", "")) if "since" in given else None
-    return _Asked(given["list"], int(given["version"]), given["digest"], since)
+    return _Asked(given["segment"], given["list"], int(given["version"]), given["digest"], since)
 
 
 def _part(asked: bytes, size: int) -> tuple[int, int]:

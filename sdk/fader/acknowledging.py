@@ -74,6 +74,7 @@ class Acknowledger:
         timing: How patient to be.
         send: Posts such a word within a number of seconds.
         quiet: Seconds from now in which nothing is said.
+        is_complete: Whether the flags that are evaluated with have all that they name. Until then they are not applied.
         clock: Gives the time, in seconds of ``time.monotonic``.
         rng: Source of the moments.
     """
@@ -84,12 +85,14 @@ class Acknowledger:
         timing: Timing,
         send: Callable[[Word, bytes, float], Answer],
         quiet: float = 0.0,
+        is_complete: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
     ) -> None:
         self._instance = instance
         self._timing = timing
         self._send = send
+        self._is_complete = is_complete
         self._clock = clock
         self._rng = rng or Random()
         self._backoff = Backoff(timing.backoff_first, timing.backoff_longest, self._rng)
@@ -166,12 +169,20 @@ class Acknowledger:
 
     def run_if_due(self, now: float) -> float:
         """Say what is due, one word at a time; returns the seconds until more will be."""
-        for owed in (self._applied, self._refused):
-            if owed is not None and max(owed.due, self._not_before) <= now:
+        for owed in self._sayable():
+            if max(owed.due, self._not_before) <= now:
                 self._acknowledge(owed)
                 break  # the thread looks for flags in between, so that they wait behind one word at most
-        dues = [owed.due for owed in (self._applied, self._refused) if owed is not None]
+        dues = [owed.due for owed in self._sayable()]
         return max(0.0, max(min(dues), self._not_before) - self._clock()) if dues else _IDLE
+
+    def _sayable(self) -> list[_Owed]:
+        """What can be said already. A revision is not applied before the long lists that it names are here; they come
+        on this same thread, which looks here afterwards."""
+        applied = self._applied
+        if applied is not None and not self._is_complete():
+            self._applied, applied = applied._replace(since=self._clock()), None
+        return [owed for owed in (applied, self._refused) if owed is not None]
 
     def finish(self, within: float) -> None:
         """Say goodbye, so that nobody waits for this process. What was still owed is of no interest with that."""

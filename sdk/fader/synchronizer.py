@@ -45,6 +45,10 @@ class Follower(Protocol):
     def revision(self) -> int | None:
         """The revision held."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is here that it names."""
+
     def receive(self, news: Snapshot | Change) -> Verdict:
         """Take in what the server has sent."""
 
@@ -96,7 +100,7 @@ class Synchronizer:
         self._plan = Plan(timing, streaming=settings.streaming, poll_interval=settings.poll_interval)
         # Applications wait for their flags and are forked then, which is no moment for a thread to be busy.
         quiet = _FORKED_BY_THEN if forks_without_warning() else 0.0
-        self.acknowledger = Acknowledger(instance, timing, self._say, quiet)
+        self.acknowledger = Acknowledger(instance, timing, self._say, quiet, lambda: follower.is_complete)
         """The chore of telling the server what has become of the flags."""
         self._chores: Sequence[Chore] = ()
         self._transport: Transport | None = None

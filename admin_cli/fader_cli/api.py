@@ -22,6 +22,8 @@ from fader_cli.exits import ExitCode
 from fader_cli.retries import PassingFault, Retries
 
 TIMEOUT: Final = 15.0
+_TRANSFER: Final = 120.0
+"""The same for a file of a million lines."""
 _SILENCE: Final = 45.0
 """Seconds after which a stream that says nothing, not even a heartbeat, is given up."""
 _LARGEST_EVENT: Final = 16 * 1024 * 1024
@@ -115,6 +117,18 @@ class Api:
         """Replace."""
         return self._call("PUT", path, body=dict(body), query=query)
 
+    def upload(self, path: str, content: bytes, *, if_match: str | None = None, **query: Any) -> Any:
+        """Replace by a file of plain text, which may take longer than other requests."""
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return self._document(
+            self._exchange("PUT", path, query, content, "text/plain", headers=headers, timeout=_TRANSFER)
+        )
+
+    def download(self, path: str) -> tuple[bytes, str | None]:
+        """Read as plain text, with its tag."""
+        answer = self._exchange("GET", path, {}, headers={"Accept": "text/plain"}, timeout=_TRANSFER)
+        return answer.data, answer.headers.get("ETag")
+
     def patch(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
         """Change some fields."""
         return self._call("PATCH", path, body=dict(body), query=query)
@@ -168,16 +182,28 @@ class Api:
             raise self._unreachable(error) from None
 
     def _call(self, method: str, path: str, *, query: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> Any:
-        url, headers, payload = self._url(path, query), dict(self._headers), None
+        payload = None if body is None else msgspec.json.encode(body)
+        return self._document(self._exchange(method, path, query, payload, "application/json"))
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        payload: bytes | None = None,
+        media_type: str = "",
+        **more: Any,
+    ) -> urllib3.BaseHTTPResponse:
+        url, headers = self._url(path, query), self._headers | more.get("headers", {})
+        limit = more.get("timeout", self._timeout)
         if method != "GET":
             # One for all tries, by which the server knows what it has done already.
             headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            payload = msgspec.json.encode(body)
+        if payload is not None:
+            headers["Content-Type"] = media_type
 
         def once(seconds_left: float) -> urllib3.BaseHTTPResponse:
-            timeout = min(self._timeout, seconds_left)
+            timeout = min(limit, seconds_left)
             try:
                 answer = self._pool.request(method, url, body=payload, headers=headers, timeout=timeout)
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -186,7 +212,9 @@ class Api:
                 raise self._refusal(answer, answer.data)
             return answer
 
-        answer = self._retries.run(once)
+        return self._retries.run(once)
+
+    def _document(self, answer: urllib3.BaseHTTPResponse) -> Any:
         if answer.status == 204:
             return None
         try:

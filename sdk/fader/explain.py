@@ -250,7 +250,7 @@ class _Asked:
         return SegmentExplained(name, held, self._why_member(segment, held))
 
     def _why_member(self, segment: Segment, held: bool) -> str:
-        if self._key in segment.targeting_keys:
+        if self._key in segment.targeting_keys or self._is_in_long_list(segment):
             return "the targeting key is listed"
         if held:
             return "all its constraints hold"
@@ -258,6 +258,10 @@ class _Asked:
             if not compile_constraint(constraint, self._surroundings)(self._key, self._attributes):
                 return f"its constraint on {constraint.attribute} does not hold"
         return "the targeting key is not listed"
+
+    def _is_in_long_list(self, segment: Segment) -> bool:
+        members = None if segment.members is None else self._flags.members.get(segment.members.list)
+        return members is not None and members.contains(self._key)
 
     def _rollout(self, rollout: Rollout, is_deciding: bool) -> RolloutExplained:
         salt = rollout.salt or self._flag.key

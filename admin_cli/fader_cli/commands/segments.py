@@ -1,4 +1,4 @@
-"""Reusable sets of contexts: ``segment list|show|create|edit|delete``."""
+"""Reusable sets of contexts: ``segment list|show|members|create|edit|delete``."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,11 @@ from fader_cli.groups import Commands
 from fader_cli.options import complete_segments, dry_run_option, reason_option, with_session, yes_option
 from fader_cli.render import table
 from fader_cli.session import Session, plural
+
+_MANY: Final = 1_000
+"""Users that a segment may list by id and still show them: as many as the server keeps with it."""
+_MOST_EDITED: Final = 20_000
+"""Users that the server adds and removes at once; with more, the whole list is sent."""
 
 _name: Final = click.argument("name", metavar="SEGMENT", shell_complete=complete_segments)
 _conditions: Final = click.option(
@@ -51,11 +56,13 @@ def _show(session: Session, segment: dict[str, Any], *, dry_run: bool = False) -
     out.print(f"[key]{escape(segment['key'])}[/] [quiet]{escape(segment['description'])}[/]")
     for constraint in msgspec.convert(segment["constraints"], tuple[Constraint, ...]):
         out.print(f"  {escape(format_condition(constraint))}")
-    keys = segment["targeting_keys"]
+    keys, count = segment["targeting_keys"], segment["members"]["count"]
     if keys:
         shown = ", ".join(keys[:10]) + (" …" if len(keys) > 10 else "")
-        out.print(f"  {plural(len(keys), 'user')} by id: {escape(shown)}")
-    if not segment["constraints"] and not keys:
+        out.print(f"  {plural(count, 'user')} by id: {escape(shown)}")
+    elif count:
+        out.print(f"  {plural(count, 'user')} by id [quiet](fader segment members {escape(segment['key'])})[/]")
+    if not segment["constraints"] and not count:
         out.print("  [quiet]nobody yet[/]")
     used = ", ".join(segment["used_by"]) or "no flag"
     out.print(f"  [quiet]used by {escape(used)}[/]")
@@ -80,7 +87,7 @@ def list_segments(session: Session) -> None:
             made.add_row(
                 escape(one["key"]),
                 str(len(one["constraints"])),
-                f"{len(one['targeting_keys']):,}",
+                f"{one['members']['count']:,}",
                 escape(", ".join(one["used_by"])),
                 escape(one["description"]),
             )
@@ -96,6 +103,16 @@ def show_segment(session: Session, name: str) -> None:
     """Who belongs to a segment, and which flags ask for it."""
     found = session.api.get(_path(session, name))
     session.emit(found, lambda: _show(session, found))
+
+
+@segment.command()
+@_name
+@with_session()
+def members(session: Session, name: str) -> None:
+    """The users of a segment by id, a line each: what --keys-from reads."""
+    content, _ = session.api.download(_path(session, name, "members"))
+    keys = content.decode().split("\n")[:-1]
+    session.emit(keys, lambda: click.echo(content, nl=False))
 
 
 @segment.command()
@@ -122,10 +139,14 @@ def create(
         "key": name,
         "description": description,
         "constraints": [msgspec.to_builtins(one) for one in conditions],
-        "targeting_keys": _read_keys(keys, file),
         "reason": reason,
     }
-    made = session.api.post(_path(session), body, dry_run=dry_run or None)
+    users = _read_keys(keys, file)
+    if len(users) <= _MANY or dry_run:
+        made = session.api.post(_path(session), body | {"targeting_keys": users}, dry_run=dry_run or None)
+    else:
+        session.api.post(_path(session), body)
+        made = _upload(session, name, users, reason=reason or None)
     session.emit(made, lambda: _show(session, made, dry_run=dry_run))
 
 
@@ -135,6 +156,7 @@ def create(
 @_keys
 @_file
 @click.option("--remove-key", "removed", multiple=True, metavar="ID", help="Users who are members no longer.")
+@click.option("--only-these", is_flag=True, help="The users given are all; nobody else is a member by id any longer.")
 @click.option("--no-conditions", is_flag=True, help="Take all conditions away.")
 @click.option("-d", "--description", metavar="TEXT")
 @reason_option
@@ -147,6 +169,7 @@ def edit(
     keys: tuple[str, ...],
     file: str | None,
     removed: tuple[str, ...],
+    only_these: bool,
     no_conditions: bool,
     description: str | None,
     reason: str,
@@ -154,16 +177,57 @@ def edit(
 ) -> None:
     """Add and remove users; conditions given replace all that it has."""
     found = session.api.get(_path(session, name))
-    members = dict.fromkeys([*found["targeting_keys"], *_read_keys(keys, file)])
-    constraints = [msgspec.to_builtins(one) for one in conditions] or ([] if no_conditions else found["constraints"])
+    users = _read_keys(keys, file)
+    if only_these and not users:
+        raise usage_error("--only-these needs users", "name them with --key, or in a file with --keys-from")
     body = {
         "description": found["description"] if description is None else description,
-        "constraints": constraints,
-        "targeting_keys": [key for key in members if key not in removed],
+        "constraints": [msgspec.to_builtins(one) for one in conditions]
+        or ([] if no_conditions else found["constraints"]),
         "reason": reason,
     }
-    changed = session.api.put(_path(session, name), body, dry_run=dry_run or None)
+    held = [] if only_these else found["targeting_keys"]
+    wanted = [key for key in dict.fromkeys([*held, *users]) if key not in removed]
+    is_long = bool(found["members"]["count"]) and not found["targeting_keys"]
+    if len(wanted) <= _MANY and (only_these or not is_long):
+        # All in one change, as long as that is little to send.
+        kept = {"targeting_keys": wanted, "members": None}
+        changed = session.api.put(_path(session, name), body | kept, dry_run=dry_run or None)
+    else:
+        changed = found
+        if any(body[field] != found[field] for field in ("description", "constraints")):
+            kept = {"targeting_keys": found["targeting_keys"], "members": found["members"]}
+            changed = session.api.put(_path(session, name), body | kept, dry_run=dry_run or None)
+        if users or removed:
+            query = {"reason": reason or None, "dry_run": dry_run or None}
+            changed = _change_members(session, name, users, removed, only_these=only_these, **query)
     session.emit(changed, lambda: _show(session, changed, dry_run=dry_run))
+
+
+def _change_members(
+    session: Session, name: str, users: list[str], removed: tuple[str, ...], *, only_these: bool, **query: Any
+) -> dict[str, Any]:
+    """Add to a long list and take out of it; all of it is only read where much is to be added."""
+    path = _path(session, name, "members")
+    gone = set(removed)
+    if not only_these and len(users) + len(removed) <= _MOST_EDITED:
+        body = {
+            "add": [key for key in users if key not in gone],
+            "remove": list(removed),
+            "reason": query["reason"] or "",
+        }
+        edited: dict[str, Any] = session.api.post(path, body, dry_run=query["dry_run"])
+        return edited
+    tag = None
+    if not only_these:
+        content, tag = session.api.download(path)
+        users = list(dict.fromkeys([*content.decode().split("\n")[:-1], *users]))
+    return _upload(session, name, [key for key in users if key not in gone], if_match=tag, **query)
+
+
+def _upload(session: Session, name: str, users: list[str], **how: Any) -> dict[str, Any]:
+    uploaded: dict[str, Any] = session.api.upload(_path(session, name, "members"), "\n".join(users).encode(), **how)
+    return uploaded
 
 
 @segment.command()

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from fader.events import ChangeEvent, SnapshotEvent
-from fader.model import Change, Flag, Segment, Snapshot
+from fader.model import Change, Flag, MembersDelta, Segment, Snapshot
 from fader_server.telemetry.catalogue import StreamEvent
 
 Message: TypeAlias = dict[str, Any]
@@ -92,11 +92,21 @@ def merged(changes: Iterable[Change]) -> Change:
     """
     flags: dict[str, Flag | None] = {}
     segments: dict[str, Segment | None] = {}
+    members: dict[str, tuple[MembersDelta, ...]] = {}
     first = last = None
     for change in changes:
         first, last = first or change, change
         flags.update(change.flags)
         segments.update(change.segments)
+        for name, deltas in change.members.items():
+            members[name] = members.get(name, ()) + deltas
     if first is None or last is None:
         raise ValueError("there is nothing to merge")
-    return Change(epoch=last.epoch, since=first.since, revision=last.revision, flags=flags, segments=segments)
+    return Change(
+        epoch=last.epoch,
+        since=first.since,
+        revision=last.revision,
+        flags=flags,
+        segments=segments,
+        members=members,
+    )

@@ -28,7 +28,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Keys listed in a segment."""
     targeting_keys_inline: int = 1_000
     """Of these, as many as are kept and sent with the segment itself. Longer lists are kept for themselves."""
-    edited_keys: int = 100_000
+    edited_keys: int = 20_000
     """Keys added to and taken out of a long list at once."""
     text: int = 1_000
     """Descriptions, owners, reasons, tags, names and single values."""

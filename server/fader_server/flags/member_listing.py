@@ -1,11 +1,13 @@
 """The targeting keys of a segment, to be read: in the order of their hashes, which is the order in which long lists are
 kept, so that a part of one is found without the rest."""
 
+from array import array
 from collections.abc import Iterable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fader.members import hash_of, unpacked
+from fader.members import Members, hash_of, unpacked, wanted_lists
+from fader.model import Snapshot
 from fader_server.flags.key_lists import changed_parts, compressed, decompressed
 from fader_server.storage import members
 from fader_server.storage.records import MemberBase, Segment
@@ -50,6 +52,19 @@ async def everything(connection: AsyncConnection, segment: Segment) -> list[byte
             if keys:
                 portions.append(compressed(keys))
     return portions
+
+
+async def lists_for_one(connection: AsyncConnection, snapshot: Snapshot, key: str) -> dict[str, Members]:
+    """The long lists that a snapshot's segments name, cut down to one targeting key, by name: to evaluate for that one,
+    nobody else's hash is needed."""
+    found: dict[str, Members] = {}
+    hashed = hash_of(key.encode())
+    for wanted in wanted_lists(snapshot.segments).values():
+        begins = await members.base(connection, wanted.list)
+        if begins is not None and wanted.list not in found:
+            present = await members.present(connection, begins, [hashed])
+            found[wanted.list] = Members(wanted, array("Q", present))
+    return found
 
 
 async def _changes(connection: AsyncConnection, begins: MemberBase) -> list[tuple[dict[int, bytes], list[int]]]:

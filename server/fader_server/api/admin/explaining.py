@@ -12,6 +12,7 @@ from fader_server.api.admin.requests import Explain
 from fader_server.api.admin.services import Admin, InPath
 from fader_server.errors import NotFound
 from fader_server.flags.lookup import editable_flag, existing_environment
+from fader_server.flags.member_listing import lists_for_one
 
 
 @post(
@@ -36,7 +37,9 @@ async def explain_flag(
         raise NotFound(f"Flag {flag!r} was removed just now.")
     attributes = dict(data.context)
     targeting_key = canonical_text(attributes.pop(model.TARGETING_KEY, None))
-    return explain(FlagSet(snapshot), flag, Context(targeting_key, **attributes))
+    async with admin.store.read() as connection:
+        members = await lists_for_one(connection, snapshot, targeting_key or "")
+    return explain(FlagSet(snapshot, members=members), flag, Context(targeting_key, **attributes))
 
 
 explaining_routes = Router(

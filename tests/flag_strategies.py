@@ -4,11 +4,12 @@ Values come from pools in which the interesting ones lie side by side (numbers t
 networks, letters whose case is special), so that rules match often but not always. Now and then anything goes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fader.model import (
     Constraint,
@@ -21,6 +22,7 @@ from fader.model import (
     Variant,
     WeightedVariant,
 )
+from long_lists import described
 
 FLAG_KEYS = ("checkout", "search", "banner", "wrld-ø你")
 SEGMENT_KEYS = ("staff", "berlin", "testers")
@@ -77,6 +79,8 @@ class World:
 
     flags: dict[str, Flag]
     segments: dict[str, Segment]
+    members: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Keys of the long lists that segments name, by the lists' names. Lists that are not here have not come yet."""
 
 
 def suited_to(operator: str) -> tuple[str, tuple[str, ...]]:
@@ -180,15 +184,29 @@ def segments(key: str) -> st.SearchStrategy[Segment]:
     )
 
 
+LISTED = ("user-1", "user-2", "é", "😊", "user-4711")
+
+
+@st.composite
+def long_lists(draw: st.DrawFn, segments: dict[str, Segment]) -> tuple[dict[str, Segment], dict[str, frozenset[str]]]:
+    """Some of these segments name long lists beside what they have; not all of these have come."""
+    made, members = dict(segments), dict[str, frozenset[str]]()
+    for number, (key, segment) in enumerate(segments.items()):
+        if draw(st.sampled_from((True, False, False))):
+            keys = draw(st.frozensets(st.sampled_from(LISTED)))
+            made[key] = replace(segment, members=described(keys, name=f"list{number}"))
+            if draw(st.sampled_from((True, True, True, False))):
+                members[f"list{number}"] = keys
+    return made, members
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Some flags and segments that refer to one another."""
     keys = FLAG_KEYS[: draw(st.integers(1, len(FLAG_KEYS)))]
     known = SEGMENT_KEYS[: draw(st.integers(0, len(SEGMENT_KEYS)))]
-    return World(
-        {key: draw(flags(key, most_prerequisites=2)) for key in keys},
-        {key: draw(segments(key)) for key in known},
-    )
+    made, members = draw(long_lists({key: draw(segments(key)) for key in known}))
+    return World({key: draw(flags(key, most_prerequisites=2)) for key in keys}, made, members)
 
 
 attribute_values = st.none() | scalars | moments | st.lists(scalars, max_size=3)

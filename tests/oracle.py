@@ -8,6 +8,7 @@ random it returns every outcome that a draw may have, so that one call answers f
 import ipaddress
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -43,12 +44,14 @@ class Oracle:
         flags: Mapping[str, Flag],
         segments: Mapping[str, Segment],
         *,
+        members: Mapping[str, AbstractSet[str]] | None = None,
         environment: str = "",
         app: str = "",
         now: datetime | None = None,
     ) -> None:
         self.flags = flags
         self.segments = segments
+        self.members = members or {}  # by the names of lists, as the keys that they were made of
         self.fallbacks = {"environment": environment, "app": app, "current_time": now or datetime.now(UTC)}
 
     def outcomes(self, key: str, context: Mapping[str, Any]) -> set[Outcome]:
@@ -143,6 +146,10 @@ class Oracle:
             return False
         segment = self.segments[key]
         if attributes.get("targeting_key") in segment.targeting_keys:
+            return True
+        if segment.members is not None and attributes.get("targeting_key") in self.members.get(
+            segment.members.list, ()
+        ):
             return True
         if not segment.constraints:
             return False

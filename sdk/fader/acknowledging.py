@@ -101,6 +101,7 @@ class Acknowledger:
         self._window = 0.0
         self._applied: _Owed | None = None
         self._refused: _Owed | None = None
+        self._was_incomplete = False
         # What this connection has been told already.
         self._told_applied: Version | None = None
         self._told_refused: Version | None = None
@@ -181,7 +182,11 @@ class Acknowledger:
         on this same thread, which looks here afterwards."""
         applied = self._applied
         if applied is not None and not self._is_complete():
-            self._applied, applied = applied._replace(since=self._clock()), None
+            self._was_incomplete = True
+            applied = None
+        elif applied is not None and self._was_incomplete:
+            self._was_incomplete = False
+            applied = self._applied = applied._replace(since=self._clock())
         return [owed for owed in (applied, self._refused) if owed is not None]
 
     def finish(self, within: float) -> None:

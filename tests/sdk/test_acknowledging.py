@@ -26,8 +26,15 @@ class World:
         self.answers: list[int | Exception | Answer] = []
         self.always: int | Exception = 204
         self.within = math.nan
+        self.is_complete = True
         self.acknowledger = Acknowledger(
-            "web-1:42:abc", TIMING, self._take, quiet, clock=lambda: self.now, rng=random.Random(11)
+            "web-1:42:abc",
+            TIMING,
+            self._take,
+            quiet,
+            lambda: self.is_complete,
+            clock=lambda: self.now,
+            rng=random.Random(11),
         )
 
     def _take(self, word: Word, payload: bytes, within: float) -> Answer:
@@ -440,3 +447,18 @@ def test_whatever_becomes_of_the_goodbye_it_is_no_trouble(world: World, failure:
 def test_a_node_that_no_header_can_carry_is_not_repeated(world: World, node: str) -> None:
     world.acknowledger.connected(node)
     assert world.acknowledger.node == ""
+
+
+def test_a_revision_whose_lists_have_not_come_is_not_acknowledged_yet(world: World) -> None:
+    world.is_complete = False
+    world.applies(7, within_ms=0)
+    world.refuses(8)
+    world.pass_time(30)
+    assert [body["revision"] for body in world.acks] == [8], "what is refused is said all the same"
+    came = world.now
+    world.is_complete = True
+    world.pass_time(30)
+    [_, applied] = world.acks
+    assert (applied["revision"], applied["applied"]) == (7, True)
+    assert applied["held_ms"] <= (world.now - came) * 1000, "it counts from the moment at which they had come"
+    assert applied["held_ms"] < 100

@@ -29,6 +29,7 @@ from flag_strategies import (
     suited_to,
     worlds,
 )
+from long_lists import members_of
 from oracle import Oracle, Outcome, holds, murmur3
 
 ENVIRONMENT, APP = "free", "pro"
@@ -54,7 +55,8 @@ def flag_set_of(world: World) -> FlagSet:
         flags=world.flags,
         segments=world.segments,
     )
-    return FlagSet(snapshot, app=APP)
+    members = {name: members_of(keys, name=name) for name, keys in world.members.items()}
+    return FlagSet(snapshot, app=APP, members=members)
 
 
 def context_of(attributes: dict[str, Any]) -> EvaluationContext:
@@ -64,7 +66,7 @@ def context_of(attributes: dict[str, Any]) -> EvaluationContext:
 
 def assert_same_answers(world: World, asked: list[dict[str, Any]], flag_set: FlagSet | None = None) -> None:
     flag_set = flag_set_of(world) if flag_set is None else flag_set
-    oracle = Oracle(world.flags, world.segments, environment=ENVIRONMENT, app=APP)
+    oracle = Oracle(world.flags, world.segments, members=world.members, environment=ENVIRONMENT, app=APP)
     for attributes in asked:
         context = context_of(attributes)
         for key in world.flags:
@@ -180,7 +182,7 @@ def test_flags_answer_as_in_the_oracle_after_a_change(
 @given(worlds(), some_contexts)
 def test_an_explanation_tells_what_the_oracle_finds(world: World, asked: list[dict[str, Any]]) -> None:
     flag_set = flag_set_of(world)
-    oracle = Oracle(world.flags, world.segments, environment=ENVIRONMENT, app=APP)
+    oracle = Oracle(world.flags, world.segments, members=world.members, environment=ENVIRONMENT, app=APP)
     for context in asked:
         attributes = oracle.attributes(context)
         for key, flag in world.flags.items():

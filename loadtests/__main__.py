@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MEASUREMENTS = ("evaluation", "propagation", "snapshots", "nodes", "rolling_restart", "reconnect_storm")
+MEASUREMENTS = ("evaluation", "propagation", "snapshots", "nodes", "rolling_restart", "reconnect_storm", "segments")
 
 
 def main() -> int:

@@ -161,6 +161,25 @@ def test_it_starts_and_works_on_a_database_that_this_release_has_migrated(
     check(previous, [writer])
 
 
+def test_it_takes_a_long_list_for_nobody_and_removes_it_with_its_segment(
+    previous: ServerProcess, current: ServerProcess, database: dict[str, str]
+) -> None:
+    migrate(database)
+    current.start()
+    previous.start()
+    made = {"key": "vip", "targeting_keys": [f"user-{number}" for number in range(2_000)]}
+    held = current.admin.ok("POST", "/projects/default/segments", made)
+    with closing(RawStream(previous)) as stream:
+        assert "targeting_keys" not in stream.event()[1]["segments"]["vip"]
+    # What it does not know it leaves as it is.
+    assert previous.admin.ok("PUT", "/projects/default/segments/vip", {"description": "old"})["targeting_keys"] == []
+    seen = current.admin.ok("GET", "/projects/default/segments/vip")
+    assert (seen["description"], seen["members"]) == ("old", held["members"])
+    previous.admin.ok("DELETE", "/projects/default/segments/vip")
+    made["key"] = "again"
+    assert current.admin.ok("POST", "/projects/default/segments", made)["members"]["count"] == 2_000
+
+
 def test_an_upgrade_while_both_releases_write_and_back(
     previous: ServerProcess, current: ServerProcess, database: dict[str, str]
 ) -> None:

@@ -143,7 +143,7 @@ class Transport:
             which: The list and its version, as the query's parameters.
             first: Its first byte.
             last: Its last byte.
-            within: Seconds that it may take.
+            within: Seconds that it may take, connecting included.
         """
         headers = self._headers()
         headers |= {
@@ -152,7 +152,8 @@ class Transport:
             "Range": f"bytes={first}-{last}",
         }
         url = f"{self._settings.url}/sdk/v1/members?{urlencode({'segment': segment, **which})}"
-        return self._ask(self._reporting, "GET", url, headers, within, within)
+        over_by = time.monotonic() + within
+        return self._ask(self._reporting, "GET", url, headers, within, within, over_by=over_by)
 
     def stop_listening(self) -> None:
         """Cut the stream, or the poll, that is under way, at once and for good. Reporting is still possible."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import chain
@@ -45,6 +44,8 @@ MOST_ACKNOWLEDGED_MS: Final = 2_500.0
 MOST_STREAM_KB: Final = 20.0
 MOST_OTHERS_P99_MS: Final = 15.0
 
+_TOLD: Final = ("p50_ms", "p99_ms", "max_ms")
+
 UNHURRIED: Final = {"FADER_SNAPSHOT_BYTES_PER_SECOND": "1000000000000"}
 """Streams may come as fast as they can: how they are admitted is measured by ``reconnect_storm``."""
 
@@ -58,7 +59,10 @@ class Change(msgspec.Struct):
         began: When the server says that it began.
         report: When it was received.
         server: What the server had of a processor meanwhile.
-        acknowledged: Milliseconds from ``sent`` until the server said that everybody had acknowledged it.
+        acknowledging: How it was acknowledged, unless nobody was asked to.
+        listening: What the server had of a processor while it was.
+        acknowledged: When the server said that everybody had.
+        told: What it said of the time that it took: ``p50_ms``, ``p99_ms`` and ``max_ms``.
     """
 
     revision: int
@@ -66,7 +70,10 @@ class Change(msgspec.Struct):
     began: int
     report: Report
     server: Share
-    acknowledged: float | None = None
+    acknowledging: Report | None = None
+    listening: Share | None = None
+    acknowledged: int = 0
+    told: dict[str, float] = {}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -92,8 +99,8 @@ class Side(Protocol):
     def began(self, asked: Asked) -> int:
         """When it says that this began. Asked once everybody has it, so that nobody waits for the answer."""
 
-    def acknowledged(self, revision: int) -> bool | None:
-        """Whether everybody has; ``None`` if there is nobody who could say."""
+    def acknowledgements(self, revision: int) -> dict[str, Any] | None:
+        """How far it has come, by those who acknowledge; ``None`` if nobody does."""
 
     def close(self) -> None: ...
 
@@ -120,7 +127,7 @@ class Bare:
     def began(self, asked: Asked) -> int:
         return asked.began
 
-    def acknowledged(self, revision: int) -> bool | None:
+    def acknowledgements(self, revision: int) -> dict[str, Any] | None:
         del revision
         return None
 
@@ -164,10 +171,10 @@ class Fader:
         at = datetime.fromisoformat(newest["at"]).timestamp()
         return time.monotonic_ns() - round((time.time() - at) * 1e9)
 
-    def acknowledged(self, revision: int) -> bool | None:
+    def acknowledgements(self, revision: int) -> dict[str, Any] | None:
         path = f"/projects/default/environments/production/acknowledgements?revision={revision}"
-        answer = self._server.admin.request("GET", path)
-        return None if answer.status == 404 else bool(answer.json["complete"])
+        found: dict[str, Any] = self._server.admin.ok("GET", path)
+        return found
 
     def close(self) -> None:
         self._server.close()
@@ -181,12 +188,12 @@ class Measured:
         self.side = side
         self._process = psutil.Process(side.pid)
         self.changes: list[Change] = []
-        self.acknowledgements: dict[str, int] = {}
         urllib3.request("GET", f"{side.url}/health/live", retries=False)
         self.bytes_before = self._process.memory_info().rss
         self.crowd = Crowd(side.url, side.key, streams)
         stack.callback(self.crowd.close)
         self.crowd.open()
+        self.crowd.answered()
         self.bytes_open = self._process.memory_info().rss
         self.bytes_after = self.bytes_open
         self.steady = Steady(f"{side.url}/health/live", RATE)
@@ -199,14 +206,18 @@ class Measured:
         report = self.crowd.all_have(asked.revision)
         share = before.until(Taken.now(self.side.pid))
         change = Change(asked.revision, asked.sent, self.side.began(asked), report, share)
-        deadline = time.monotonic() + PATIENCE
-        while (done := self.side.acknowledged(asked.revision)) is False:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"revision {asked.revision:,} was not acknowledged by all")
-            time.sleep(0.02)
-        if done:
-            change.acknowledged = (time.monotonic_ns() - asked.sent) / 1e6
-            self.acknowledgements = self.crowd.answered().acknowledgements
+        if (told := self.side.acknowledgements(asked.revision)) is not None:
+            # Asked again once there is nothing to wait for, so that the server has nothing to do but to listen.
+            before = Taken.now(self.side.pid)
+            change.acknowledging = self.crowd.answered()
+            deadline = time.monotonic() + PATIENCE
+            while not (told := self.side.acknowledgements(asked.revision) or {}).get("complete"):
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"revision {asked.revision:,} was not acknowledged by all: {told}")
+                time.sleep(0.01)
+            change.acknowledged = time.monotonic_ns()
+            change.listening = before.until(Taken.now(self.side.pid))
+            change.told = {name: told["propagation"][name] for name in _TOLD}
         self.changes.append(change)
         return change
 
@@ -224,10 +235,13 @@ class Measured:
             found.append([(at - begin) / 1e6 for at in times])
         return found
 
-    def spans(self) -> Iterator[tuple[int, int]]:
+    def sending(self) -> list[tuple[int, int]]:
         """When changes were being sent."""
-        for change in self.changes:
-            yield change.sent, change.report.times[-1]
+        return [(change.sent, change.report.times[-1]) for change in self.changes]
+
+    def acknowledging(self) -> list[tuple[int, int]]:
+        """When they were being acknowledged."""
+        return [(change.report.times[-1], change.acknowledged) for change in self.changes if change.acknowledged]
 
     def stream_kb(self, held: int) -> float:
         """What one stream takes of so many bytes."""
@@ -285,17 +299,35 @@ def _receipts(fader: Measured, bare: Measured) -> tuple[list[Row], float, float]
     return rows, ratio, p99
 
 
-def _conditions(one: Measured) -> Row:
+def _acknowledgements(fader: Measured) -> tuple[list[Row], float]:
+    """The table, and the longest time until all had acknowledged."""
+    waited = [(change.acknowledged - change.sent) / 1e6 for change in fader.changes]
+    answers = next(
+        (change.acknowledging.acknowledgements for change in fader.changes[::-1] if change.acknowledging), {}
+    )
+    row = ("from the request until all have acknowledged", *percentiles(waited))
+    told = (statistics.median(change.told[name] for change in fader.changes) for name in _TOLD)
+    seen = zip(*(percentiles(times) for times in fader.latencies("began")), strict=True)
+    return [
+        (*row, ", ".join(f"{count:,} of {how}" for how, count in sorted(answers.items()))),
+        ("propagation as the server tells it, median of changes", *told, ""),
+        ("… and as the streams saw it", *(statistics.median(figures) for figures in seen), ""),
+    ], max(waited)
+
+
+def _others(what: str, one: Measured, spans: list[tuple[int, int]]) -> Row:
+    took, late = one.steady.within(spans)
+    return (what, len(took), *percentiles(took), percentiles(late)[1])
+
+
+def _conditions(what: str, changes: list[Change], *, acknowledging: bool = False) -> Row:
     """How far the processors were the limit."""
-    shares = [change.report for change in one.changes]
-    servers = [change.server for change in one.changes]
-    mean = len(one.changes)
+    generator = [change.acknowledging if acknowledging else change.report for change in changes]
+    server = [change.listening if acknowledging else change.server for change in changes]
     return (
-        one.name,
-        100 * sum(share.running for share in shares) / mean,
-        100 * sum(share.waiting for share in shares) / mean,
-        100 * sum(share.running for share in servers) / mean,
-        100 * sum(share.waiting for share in servers) / mean,
+        what,
+        *(100 * statistics.fmean(share.running for share in shares if share) for shares in (generator, server)),
+        *(100 * statistics.fmean(share.waiting for share in shares if share) for shares in (generator, server)),
     )
 
 
@@ -317,26 +349,17 @@ def report(fader: Measured, bare: Measured) -> list[str]:
     if p99 > MOST_P99_MS:
         missed.append(f"a p99 of {p99:.0f} ms, and not {MOST_P99_MS:g}")
 
-    waited = [change.acknowledged for change in fader.changes if change.acknowledged is not None]
-    if waited:
-        answers = ", ".join(f"{count:,} of {how}" for how, count in sorted(fader.acknowledgements.items()))
-        columns = ("from the request until all have acknowledged", "p50 ms", "p99 ms", "max ms", "answers")
-        show(title, columns, [("Fader", *percentiles(waited), answers)], as_json=as_json)
-        if max(waited) > MOST_ACKNOWLEDGED_MS:
-            missed.append(f"{max(waited):,.0f} ms until all had acknowledged, and not {MOST_ACKNOWLEDGED_MS:g}")
+    if fader.acknowledging():
+        rows, slowest = _acknowledgements(fader)
+        show(title, ("acknowledgements", "p50 ms", "p99 ms", "max ms", "answers"), rows, as_json=as_json)
+        if slowest > MOST_ACKNOWLEDGED_MS:
+            missed.append(f"{slowest:,.0f} ms until all had acknowledged, and not {MOST_ACKNOWLEDGED_MS:g}")
 
-    rows = []
-    for one in (fader, bare):
-        took, late = one.steady.within(list(one.spans()))
-        rows.append((one.name, len(took), *percentiles(took), percentiles(late)[1]))
-    columns = (
-        "other requests meanwhile, from when they were due",
-        "requests",
-        "p50 ms",
-        "p99 ms",
-        "max ms",
-        "sent late p99",
-    )
+    rows = [_others("Fader, while changes are sent", fader, fader.sending())]
+    if fader.acknowledging():
+        rows.append(_others("Fader, while they are acknowledged", fader, fader.acknowledging()))
+    rows.append(_others("bare, while changes are sent", bare, bare.sending()))
+    columns = ("from when requests were due", "requests", "p50 ms", "p99 ms", "max ms", "sent late p99 ms")
     show(f"GET /health/live, {RATE:g} a second", columns, rows, as_json=as_json)
     if rows[0][3] > MOST_OTHERS_P99_MS:
         missed.append(f"other requests' p99 of {rows[0][3]:.1f} ms, and not {MOST_OTHERS_P99_MS:g}")
@@ -356,9 +379,11 @@ def report(fader: Measured, bare: Measured) -> list[str]:
     if rows[0][4] > MOST_STREAM_KB:
         missed.append(f"{rows[0][4]:.1f} KB for a stream, and not {MOST_STREAM_KB:g}")
 
-    conditions = [_conditions(fader), _conditions(bare)]
-    columns = ("% of the time", "generator ran", "… had no processor", "server ran", "… had no processor")
-    show("while changes were being sent", columns, conditions, as_json=as_json)
+    conditions = [_conditions("Fader sends", fader.changes), _conditions("bare sends", bare.changes)]
+    if fader.acknowledging():
+        conditions.insert(1, _conditions("Fader is acknowledged", fader.changes, acknowledging=True))
+    columns = ("% of the time", "generator ran", "server ran", "generator had none", "server had none")
+    show("who had the processors", columns, conditions, as_json=as_json)
     if any(row[1] > BUSY * 100 for row in conditions):
         print("  THE GENERATOR WAS BUSY: what was measured is bounded by it")
     return missed

@@ -154,11 +154,12 @@ class Crowd:
 
     async def answered(self, patience: float) -> dict[str, Any]:
         """Wait until all acknowledgements have been answered."""
+        begin = Taken.now()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while self.acknowledging.unanswered or any(listener.will_acknowledge for listener in self.listeners):
                     await self._has_read.wait()
-        return self.report()
+        return {**self.report(), **begin.until(Taken.now())._asdict()}
 
     def history(self) -> dict[int, list[int]]:
         """Of every revision, when clients got it; and forget it."""

@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench docs pins clean
+.PHONY: help run test lint format bench load docs pins clean
 
 help:  ## Show what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ format: $(VENV)/.dev  ## Rewrite the code in the project's style
 
 bench: $(VENV)/.dev  ## Measure evaluation and propagation, as ratios in one run
 	@$(BIN)/python -m loadtests
+
+load: $(VENV)/.dev  ## Measure crowds of clients, in two minutes
+	@$(BIN)/python -m loadtests crowds --quick
 
 docs: $(VENV)/.dev  ## Write the reference pages from the code
 	@$(BIN)/python docs/reference_pages.py

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -22,6 +21,7 @@ import urllib3
 
 from loadtests.crowd import BUSY, PATIENCE, Crowd, Report, Steady, ending_after, is_quick, percentiles, possible, wanted
 from loadtests.tables import show, wants_json
+from loadtests.toggled import RULES, UNHURRIED, Asked, Toggled
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from crowds.processor import Share, Taken
@@ -45,9 +45,6 @@ MOST_STREAM_KB: Final = 20.0
 MOST_OTHERS_P99_MS: Final = 15.0
 
 _TOLD: Final = ("p50_ms", "p99_ms", "max_ms")
-
-UNHURRIED: Final = {"FADER_SNAPSHOT_BYTES_PER_SECOND": "1000000000000"}
-"""Streams may come as fast as they can: how they are admitted is measured by ``reconnect_storm``."""
 
 
 class Change(msgspec.Struct):
@@ -76,31 +73,21 @@ class Change(msgspec.Struct):
     told: dict[str, float] = {}
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A change that was asked for; ``began`` is 0 while that is not known."""
-
-    revision: int
-    sent: int
-    began: int = 0
-
-
 class Side(Protocol):
     """One of the two servers."""
 
-    @property
-    def url(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def pid(self) -> int: ...
+    url: str
+    key: str
+    pid: int
+
     def change(self, size: int) -> Asked:
         """Change something; the bare server sends as many bytes as it is told."""
 
     def began(self, asked: Asked) -> int:
         """When it says that this began. Asked once everybody has it, so that nobody waits for the answer."""
 
-    def acknowledgements(self, revision: int) -> dict[str, Any] | None:
-        """How far it has come, by those who acknowledge; ``None`` if nobody does."""
+    def acknowledged(self, revision: int) -> dict[str, Any] | None:
+        """Wait until everybody has acknowledged it, and return what the server says then; ``None`` if nobody does."""
 
     def close(self) -> None: ...
 
@@ -108,13 +95,12 @@ class Side(Protocol):
 class Bare:
     """``loadtests/bare_fan_out.py``, running."""
 
-    key = "none"
-
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "loadtests.bare_fan_out"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
+        self.key = "none"
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         self.pid = self._process.pid
         self._pool = urllib3.PoolManager(retries=False, timeout=PATIENCE)
@@ -122,12 +108,12 @@ class Bare:
     def change(self, size: int) -> Asked:
         sent = time.monotonic_ns()
         answer = self._pool.request("POST", f"{self.url}/broadcast?{size}").json()
-        return Asked(answer["revision"], sent, answer["began"])
+        return Asked(answer["revision"], sent, time.monotonic_ns(), answer["began"])
 
     def began(self, asked: Asked) -> int:
         return asked.began
 
-    def acknowledgements(self, revision: int) -> dict[str, Any] | None:
+    def acknowledged(self, revision: int) -> dict[str, Any] | None:
         del revision
         return None
 
@@ -142,39 +128,20 @@ class Fader:
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
-        self._is_on = False
-        server.admin.create_flag("toggled", description="Switched on and off")
-        constraint = {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]}
-        rules = [{"constraints": [constraint], "rollout": {"percentage": 25}}]
-        server.admin.ok(
-            "PUT", "/projects/default/flags/toggled/environments/production", {"enabled": False, "rules": rules}
-        )
+        self._flag = Toggled(server, RULES)
+        self.url = server.url
         self.key = server.sdk_key()
-
-    @property
-    def url(self) -> str:
-        return self._server.url
-
-    @property
-    def pid(self) -> int:
-        return self._server.process.pid
+        self.pid = server.process.pid
 
     def change(self, size: int) -> Asked:
         del size
-        self._is_on = not self._is_on
-        sent = time.monotonic_ns()
-        return Asked(self._server.admin.verb("toggled", "on" if self._is_on else "off")["revision"], sent)
+        return self._flag.change()
 
     def began(self, asked: Asked) -> int:
-        newest = self._server.admin.ok("GET", "/projects/default/changes?limit=1")["items"][0]
-        assert newest["revision"] == asked.revision, newest
-        at = datetime.fromisoformat(newest["at"]).timestamp()
-        return time.monotonic_ns() - round((time.time() - at) * 1e9)
+        return self._flag.began(asked)
 
-    def acknowledgements(self, revision: int) -> dict[str, Any] | None:
-        path = f"/projects/default/environments/production/acknowledgements?revision={revision}"
-        found: dict[str, Any] = self._server.admin.ok("GET", path)
-        return found
+    def acknowledged(self, revision: int) -> dict[str, Any] | None:
+        return self._flag.acknowledged(revision, PATIENCE)
 
     def close(self) -> None:
         self._server.close()
@@ -206,15 +173,11 @@ class Measured:
         report = self.crowd.all_have(asked.revision)
         share = before.until(Taken.now(self.side.pid))
         change = Change(asked.revision, asked.sent, self.side.began(asked), report, share)
-        if (told := self.side.acknowledgements(asked.revision)) is not None:
-            # Asked again once there is nothing to wait for, so that the server has nothing to do but to listen.
-            before = Taken.now(self.side.pid)
-            change.acknowledging = self.crowd.answered()
-            deadline = time.monotonic() + PATIENCE
-            while not (told := self.side.acknowledgements(asked.revision) or {}).get("complete"):
-                if time.monotonic() > deadline:
-                    raise SystemExit(f"revision {asked.revision:,} was not acknowledged by all: {told}")
-                time.sleep(0.01)
+        # The server is asked once there is nothing left to wait for, so that until then it has only to listen.
+        before = Taken.now(self.side.pid)
+        acknowledging = self.crowd.answered()
+        if (told := self.side.acknowledged(asked.revision)) is not None:
+            change.acknowledging = acknowledging
             change.acknowledged = time.monotonic_ns()
             change.listening = before.until(Taken.now(self.side.pid))
             change.told = {name: told["propagation"][name] for name in _TOLD}

@@ -100,16 +100,20 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
     )
 
 
-def create_asgi(app: Litestar, settings: Settings) -> ASGIApp:
+def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, AckShortcut | None]:
     """The application as a server runs it: nobody asks too often, and each request has a line in the log, a place in
-    the metrics, and a span where traces are wanted."""
+    the metrics, and a span where traces are wanted.
+
+    Returns:
+        It, and what takes acknowledgements in its place where they may.
+    """
     telemetry: Telemetry = app.state.telemetry
     rates = RequestRates(sdk=settings.sdk_requests_per_second, admin=settings.admin_requests_per_second)
     limited = RequestLimits(app, rates, telemetry.metrics.admission_refused)
     logged = RequestLog(limited, telemetry.metrics)
     if telemetry.requests is not None:
-        return RequestSpans(logged, telemetry.requests)
-    return SnapshotShortcut(AckShortcut(logged, app, limited), app, limited)
+        return RequestSpans(logged, telemetry.requests), None
+    return SnapshotShortcut(logged, app, limited), AckShortcut(app, limited)
 
 
 def _exposition(telemetry: Telemetry, link: Link | None) -> metrics.Exposition:

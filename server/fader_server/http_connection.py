@@ -8,7 +8,7 @@ head, of a body, and for a reader that has stopped reading).
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httptools
 import msgspec
@@ -37,6 +37,11 @@ _LEAST_READ: Final = 16_384
 _MOST_PIPELINED: Final = 32
 """Requests that may wait for those before them on the same connection."""
 
+_LARGEST_TAKEN: Final = 4_096
+"""Bytes of a body that is taken without the application."""
+
+_CLOSE: Final = (b"connection", b"close")
+
 _MOST_DISCARDED: Final = 65_536
 """Bytes of a body that nobody wants, which are read so that the connection can be used again."""
 
@@ -57,6 +62,17 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     url_bytes: int
     request_seconds: float
     stuck_seconds: float
+
+
+class Taker(Protocol):
+    """Takes short requests of one kind without the application, and answers them with 204."""
+
+    @property
+    def path(self) -> bytes:
+        """Which: ``POST`` to this path, without a query."""
+
+    def take(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Take one, or leave it to the application."""
 
 
 class _Refusal(Struct, frozen=True):
@@ -83,11 +99,13 @@ class Oversight:
     Args:
         limits: What they are held to.
         refused: Whom to tell of those who met a limit.
+        taker: What takes some requests without the application.
     """
 
-    def __init__(self, limits: ConnectionLimits, refused: Callable[[Limit], None]) -> None:
+    def __init__(self, limits: ConnectionLimits, refused: Callable[[Limit], None], taker: Taker | None = None) -> None:
         self.limits = limits
         self.refused = refused
+        self.taker = taker
         self.arriving: Deadlines[Connection] = Deadlines(limits.request_seconds)
         self.stuck: Deadlines[Connection] = Deadlines(limits.stuck_seconds)
         self.leaving: Deadlines[Connection] = Deadlines(_FAREWELL_SECONDS)
@@ -124,6 +142,7 @@ class Connection(HttpToolsProtocol):
     # with more, each would take a kilobyte more.
     __slots__ = (
         "_answers",
+        "_aside",
         "_discarded",
         "_head_bytes",
         "_is_deaf",
@@ -155,6 +174,8 @@ class Connection(HttpToolsProtocol):
         self._unsent = 0
         self._refusal: _Refusal | None = None
         self._answers: _Answers | None = None
+        self._aside: bytes | None = None
+        """What has come of the body of a request that may be taken without the application."""
 
     # The connection begins and ends.
 
@@ -266,6 +287,20 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = False
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise ValueError("too many requests at once")
+        taker = self.oversight.taker
+        if (
+            taker is not None
+            and self.url == taker.path
+            and self.parser.get_method() == b"POST"
+            and not (self._is_surplus or self.expect_100_continue)
+            and (self.cycle is None or self.cycle.response_complete)
+        ):
+            self._aside = b""
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the application have it."""
         super().on_headers_complete()
         if self.cycle is not None and self._answers is not None:
             self.cycle.transport = self._answers
@@ -273,6 +308,12 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
+        if self._aside is not None:
+            self._aside += body
+            if len(self._aside) <= _LARGEST_TAKEN:
+                return
+            body, self._aside = self._aside, None
+            self._hand_over()
         if self.cycle is not None and self.cycle.response_complete:
             self._discarded += len(body)
             if self._discarded > _MOST_DISCARDED:
@@ -283,7 +324,26 @@ class Connection(HttpToolsProtocol):
         """It has arrived."""
         self._is_whole = True
         self.oversight.arriving.end(self)
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            if self._take(aside):
+                return
+            self._hand_over()
+            super().on_body(aside)
         super().on_message_complete()
+
+    def _take(self, body: bytes) -> bool:
+        taker = self.oversight.taker
+        if taker is None or not taker.take(self.headers, body):
+            return False
+        lives_on = self.parser.should_keep_alive()
+        fields = self.server_state.default_headers
+        head = b"".join(b"%s: %s\r\n" % field for field in (fields if lives_on else [*fields, _CLOSE]))
+        self.transport.write(STATUS_LINE[204] + head + b"\r\n")
+        if not lives_on:
+            self.transport.close()
+        super().on_response_complete()
+        return True
 
     def on_response_complete(self) -> None:
         """It has been answered."""
@@ -369,7 +429,7 @@ class Connection(HttpToolsProtocol):
             (b"content-type", PROBLEM_JSON.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
+            _CLOSE,
         ]
         head = b"".join(b"%s: %s\r\n" % field for field in fields)
         self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + body)

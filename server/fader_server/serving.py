@@ -56,6 +56,7 @@ def serve_at(listening: socket.socket, settings: Settings, link: Link | None = N
     """
     app = create_app(settings, link)
     telemetry: Telemetry = app.state.telemetry
+    asgi, taker = create_asgi(app, settings)
     oversight = Oversight(
         ConnectionLimits(
             connections=_connections(settings.max_connections),
@@ -65,9 +66,10 @@ def serve_at(listening: socket.socket, settings: Settings, link: Link | None = N
             stuck_seconds=settings.stuck_seconds,
         ),
         telemetry.metrics.admission_refused,
+        taker,
     )
     config = uvicorn.Config(
-        create_asgi(app, settings),
+        asgi,
         interface="asgi3",
         http=oversight.protocol(),
         ws="none",

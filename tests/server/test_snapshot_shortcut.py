@@ -79,7 +79,7 @@ async def running(folder: Path, **more: str) -> AsyncIterator[tuple[SnapshotShor
     settings = read_settings(given)
     app = create_app(settings)
     async with app.lifespan():
-        shortcut = create_asgi(app, settings)
+        shortcut, _ = create_asgi(app, settings)
         assert isinstance(shortcut, SnapshotShortcut)
         yield shortcut, shortcut._app
 

@@ -35,7 +35,9 @@ EXPECTED = {
         "get_project", "list_environments", "list_flags", "get_flag", "flag_usage", "list_segments", "get_segment",
         "list_changes", "list_members",
     },
-    ("viewer", "environment"): {"get_environment", "explain_flag"},
+    ("viewer", "environment"): {
+        "get_environment", "explain_flag", "get_acknowledgements", "list_clients",
+    },
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",
         "replace_segment", "delete_segment", "replace_members", "edit_members",

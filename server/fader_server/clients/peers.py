@@ -98,9 +98,11 @@ def left_behind(last: Tally, moved: set[str]) -> Tally:
         last: What it said last.
         moved: Who has come to another node since then.
     """
-    below = last.waiting + last.refused + last.lost
     missing = tuple(structs.replace(client, state="lost") for client in last.missing if client.instance not in moved)
-    # Where not all who are missed are known by name, who has moved is taken for one of the others: nobody is taken for
-    # found who may still be missing.
-    lost = len(missing) if below == len(last.missing) else min(below, max(below + last.applied - len(moved), 0))
-    return Tally(applied=max(last.applied + below - lost - len(moved), 0), lost=lost, missing=missing)
+    named = len(last.missing) - len(missing)
+    # Of those who have moved and are not known by name, as many as can be are taken for such as had the revision, or
+    # had nothing at all: nobody is taken for found who may still be missing.
+    unnamed = len(moved) - named
+    beyond = max(last.waiting + last.refused + last.lost - len(last.missing), 0)
+    lost = len(missing) + max(beyond - max(unnamed - last.applied - last.starting, 0), 0)
+    return Tally(applied=max(last.applied - unnamed, 0), lost=lost, missing=missing)

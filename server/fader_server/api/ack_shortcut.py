@@ -61,6 +61,7 @@ class AckShortcut:
             return False
         if not self._limits.lets_sdk_in(authorization, _OF_A_REQUEST):
             return False
-        services.gathering.acknowledged(principal.project, principal.environment, acknowledged.said())
+        said, at = acknowledged.said(), acknowledged.node
+        services.gathering.acknowledged(principal.project, principal.environment, said, at)
         services.metrics.request_answered("POST", ACK_PATH, 204, time.perf_counter() - began)
         return True

@@ -54,6 +54,7 @@ class Client:
 
     __slots__ = (
         "applied",
+        "came_from",
         "heard",
         "identity",
         "is_missed",
@@ -74,6 +75,8 @@ class Client:
         self.timed_since = now
         """How long changes took to reach it is of interest from here on."""
         self.heard = now
+        self.came_from = ""
+        """The node of the stream before its newest one here."""
         self.streams = 0
         """More than one while a connection that broke has not been noticed, and the client has a new one already."""
         self.lost: float | None = None

@@ -162,7 +162,7 @@ class Gathering:
         """
         epoch, revision = held or (None, 0)
         roster = self.roster(project, environment)
-        client = roster.connected(identity, epoch, revision, is_new=not came_from)
+        client = roster.connected(identity, epoch, revision, came_from=came_from)
         if came_from != self.node:
             self._tell_moved(Place(project, environment), identity.instance, came_from)
         return client
@@ -172,15 +172,29 @@ class Gathering:
         if self.roster(project, environment).polled(identity, epoch, revision):
             self._tell_moved(Place(project, environment), identity.instance, "")
 
-    def acknowledged(self, project: str, environment: str, said: Acknowledged) -> None:
-        """A client, of this node or another, has applied or refused a revision."""
-        if not self.roster(project, environment).acknowledged(said) and self._bus is not None:
-            self._outboxes[Place(project, environment)].acknowledged.append(said)
+    def acknowledged(self, project: str, environment: str, said: Acknowledged, at: str) -> None:
+        """A client, of this node or another, has applied or refused a revision.
 
-    def said_goodbye(self, project: str, environment: str, instance: str) -> None:
-        """A client, of this node or another, has ended in order."""
-        if not self.roster(project, environment).said_goodbye(instance) and self._bus is not None:
-            self._outboxes[Place(project, environment)].goodbyes.append(instance)
+        Args:
+            at: The node of its stream; empty if it does not say.
+        """
+        place = Place(project, environment)
+        roster = self._rosters.get(place)
+        is_known = roster is not None and roster.acknowledged(said)
+        if self._bus is not None and not (is_known and at in ("", self.node)):
+            self._outboxes[place].acknowledged.append(said)
+
+    def said_goodbye(self, project: str, environment: str, instance: str, at: str) -> None:
+        """A client, of this node or another, has ended in order.
+
+        Args:
+            at: The node of its stream; empty if it does not say.
+        """
+        place = Place(project, environment)
+        roster = self._rosters.get(place)
+        is_known = roster is not None and roster.said_goodbye(instance)
+        if self._bus is not None and not (is_known and at in ("", self.node)):
+            self._outboxes[place].goodbyes.append(instance)
 
     def happenings(self, project: str, environment: str) -> Happenings:
         """Clients that have come and gone lately."""
@@ -324,9 +338,8 @@ class Gathering:
                     pass  # our own word
                 case NodeClients():
                     self._peers.hear(note)
-                case ClientsMoved(_, place, instances):
-                    self._peers.note_moved(place, instances)
-                    self._roster_of(place).moved(instances)
+                case ClientsMoved():
+                    self._let_go(note)
                 case ClientsHappened(place, happenings):
                     for happening in happenings:
                         self._happenings[place].add(happening)
@@ -339,11 +352,17 @@ class Gathering:
                 case _:
                     pass
 
-    def _roster_of(self, place: Place) -> Roster:
-        return self.roster(place.project, place.environment)
+    def _let_go(self, moved: ClientsMoved) -> None:
+        self._peers.note_moved(moved.place, moved.instances)
+        roster = self._rosters.get(moved.place)
+        if roster is not None:
+            roster.moved(moved.instances, moved.node)
 
     def _pass_on(self, said: ClientsSaid) -> None:
-        roster = self._roster_of(said.place)
+        # Who serves nothing has nobody: a roster made for this would say that it is behind.
+        roster = self._rosters.get(said.place)
+        if roster is None:
+            return
         for acknowledged in said.acknowledged:
             roster.acknowledged(acknowledged)
         for instance in said.goodbyes:
@@ -351,5 +370,6 @@ class Gathering:
 
     async def _list(self, request: str, place: Place) -> None:
         assert self._bus is not None  # noqa: S101 (the question came from it)
-        clients = tuple(shown(client) for client in self._roster_of(place).clients())
+        roster = self._rosters.get(place)
+        clients = () if roster is None else tuple(shown(client) for client in roster.clients())
         await self._bus.publish(ClientsListed(request, self.node, clients))

@@ -1,7 +1,7 @@
 """The clients of one environment at one node: who is there, who has come how far, who is missed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from fader_server.clients.client import NOTHING, OTHER, Client, Identity, Refusal
@@ -104,15 +104,15 @@ class Roster:
 
     # Clients come and go.
 
-    def connected(self, identity: Identity, epoch: str | None, revision: int, *, is_new: bool) -> Client:
+    def connected(self, identity: Identity, epoch: str | None, revision: int, *, came_from: str) -> Client:
         """A client has opened a stream.
 
         Args:
             identity: Who it is.
             epoch: Of what it holds; ``None`` if it holds nothing.
             revision: What it holds.
-            is_new: Whether this is the process's first stream. How long a change took to reach it is of no interest if
-                it was not there yet.
+            came_from: The node of its last stream; empty for a process's first. How long a change took to reach it is
+                of no interest if it was not there yet.
         """
         self.version += 1
         now = self._clock()
@@ -121,7 +121,7 @@ class Roster:
         held = NOTHING if epoch is None else self._held(epoch, revision)
         if client is None:
             client = self._clients[identity.instance] = Client(identity, "stream", now, held)
-            if not is_new:
+            if came_from:
                 client.timed_since = 0.0
             self._at[held] += 1
             self._tell("connected", client)
@@ -133,6 +133,7 @@ class Roster:
             client.lost = None
             self._advance(client, held)
         client.streams += 1
+        client.came_from = came_from
         client.heard = now
         return client
 
@@ -153,16 +154,25 @@ class Roster:
         """
         client = self._clients.get(instance)
         if client is None:
-            return self._polling.pop(instance, None) is not None
+            return self._forget_polling(instance)
         self._forget(instance)
         self._tell("left", client)
         return True
 
-    def moved(self, instances: Iterable[str]) -> None:
-        """These have been heard at another node."""
-        for instance in instances:
-            self._polling.pop(instance, None)
-            if instance in self._lost:
+    def moved(self, instances: Mapping[str, str], to: str) -> None:
+        """These have opened streams at another node.
+
+        Args:
+            instances: Each with the node of its stream before that; empty if it does not say.
+            to: The node.
+        """
+        for instance, came_from in instances.items():
+            self._forget_polling(instance)
+            client = self._clients.get(instance)
+            # A stream here that nobody has noticed to be broken yet; unless the client has come back from there since,
+            # and the word of its going took longer than that.
+            has_gone = client is not None and (client.lost is not None or (came_from and client.came_from != to))
+            if has_gone:
                 self._forget(instance)
 
     def polled(self, identity: Identity, epoch: str, revision: int) -> bool:
@@ -171,6 +181,8 @@ class Roster:
         Returns:
             Whether it was not known yet.
         """
+        if identity.instance in self._lost:
+            self._forget(identity.instance)  # it has come back, in another way
         if identity.instance in self._clients:
             return False
         client = self._polling.get(identity.instance)
@@ -199,8 +211,7 @@ class Roster:
                 self._tell("lost", client)
         for instance, client in list(self._polling.items()):
             if now - client.heard >= _POLLS_SECONDS:
-                del self._polling[instance]
-                self.version += 1
+                self._forget_polling(instance)
 
     def _forget(self, instance: str) -> bool:
         client = self._clients.pop(instance, None)
@@ -210,6 +221,12 @@ class Roster:
             return False
         self.version += 1
         self._leave(client.applied)
+        return True
+
+    def _forget_polling(self, instance: str) -> bool:
+        if self._polling.pop(instance, None) is None:
+            return False
+        self.version += 1
         return True
 
     # What they say.
@@ -228,6 +245,8 @@ class Roster:
         if ack.epoch != self._epoch:
             return True  # of a history that has been replaced meanwhile
         self.version += 1
+        if ack.error is not None and ack.revision <= client.applied:
+            return True  # it has come further since it said so
         if ack.error is not None:
             self._metrics.acknowledged("refused")
             client.refusal = Refusal(ack.revision, ack.error)
@@ -242,10 +261,12 @@ class Roster:
         return True
 
     def _time(self, client: Client, revision: int, applied: float) -> None:
-        first = max(client.applied + 1, next(iter(self._stopwatches), revision + 1))
-        for passed in range(first, revision + 1):
-            stopwatch = self._stopwatches.get(passed)
-            if stopwatch is not None and client.timed_since <= stopwatch.committed:
+        # From the newest back, as most have only that one to acknowledge; and only those that there are: what a client
+        # says may be any number.
+        for passed, stopwatch in reversed(self._stopwatches.items()):
+            if passed <= client.applied:
+                break
+            if passed <= revision and client.timed_since <= stopwatch.committed:
                 self._metrics.change_applied(stopwatch.stop(applied))
 
     def _advance(self, client: Client, revision: int) -> None:
@@ -320,6 +341,7 @@ class Roster:
         for client in (*self._lost.values(), *self._clients.values()):
             if len(found) >= _NAMED:
                 break
-            if client.refusal is None and client.applied not in (self._revision, NOTHING) and client not in found:
+            is_behind = client.applied < self._revision and client.applied != NOTHING
+            if client.refusal is None and is_behind and client not in found:
                 found.append(client)
         return found

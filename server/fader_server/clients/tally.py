@@ -141,9 +141,18 @@ class Tally(Struct, frozen=True, kw_only=True):
 def tally(summary: Summary, epoch: str, revision: int) -> Tally:
     """How far a revision has come at one node."""
     if summary.epoch != epoch:
-        # It serves another history, and all of its clients have yet to hear of this one.
-        clients = sum(count for held, count in summary.at.items() if held != NOTHING)
-        return Tally(waiting=clients, polling=sum(summary.polling.values()), is_served=False, missing=summary.behind)
+        # It serves another history, and all of its clients have yet to hear of this one: nobody can have refused it.
+        lost = sum(summary.lost.values()) - summary.lost.get(NOTHING, 0)
+        starting = summary.at.get(NOTHING, 0)
+        return Tally(
+            waiting=sum(summary.at.values()) - starting - lost,
+            lost=lost,
+            starting=starting,
+            polling=sum(summary.polling.values()),
+            unnamed=summary.unnamed,
+            missing=tuple(one for one in summary.behind if one.state != "refused"),
+            is_served=False,
+        )
     applied = _at_least(summary.at, revision)
     starting = summary.at.get(NOTHING, 0)
     refused = sum(summary.refused.values()) - _at_least(summary.refused, revision)

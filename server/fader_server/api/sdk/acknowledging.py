@@ -61,7 +61,7 @@ async def acknowledge(data: JSONBody[AckBody], request: Request[object, object, 
     """A process says which revision it evaluates with."""
     services: SdkServices = request.app.state.sdk
     principal = await services.access.sdk_principal(request.headers.get("authorization"))
-    services.gathering.acknowledged(principal.project, principal.environment, data.said())
+    services.gathering.acknowledged(principal.project, principal.environment, data.said(), data.node)
     return Response(None, status_code=204)
 
 
@@ -78,5 +78,5 @@ async def say_goodbye(data: JSONBody[GoodbyeBody], request: Request[object, obje
     """A process says that it ends, so that nobody waits for it."""
     services: SdkServices = request.app.state.sdk
     principal = await services.access.sdk_principal(request.headers.get("authorization"))
-    services.gathering.said_goodbye(principal.project, principal.environment, data.instance)
+    services.gathering.said_goodbye(principal.project, principal.environment, data.instance, data.node)
     return Response(None, status_code=204)

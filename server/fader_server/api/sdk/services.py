@@ -65,6 +65,11 @@ def identity_of(asked: dict[bytes, bytes]) -> Identity | None:
     return Identity(instance, _text(asked, b"fader-app"), _text(asked, b"fader-host"), sdk, version)
 
 
+def node_of(asked: dict[bytes, bytes]) -> str:
+    """The node that a process had its last stream from; empty if it does not say."""
+    return _text(asked, b"fader-node")
+
+
 def staleness(services: SdkServices) -> tuple[tuple[bytes, bytes], ...]:
     """Says so where there may be newer changes that this server cannot see, because the database is away."""
     return () if services.distributor.is_current else _STALE

@@ -8,8 +8,8 @@ from litestar import asgi
 from litestar.types import Receive, Scope, Send
 
 from fader_server.access import SdkPrincipal
-from fader_server.api.sdk.services import SdkServices, admit, identity_of, method_of, staleness
-from fader_server.clients import Client
+from fader_server.api.sdk.services import SdkServices, admit, identity_of, method_of, node_of, staleness
+from fader_server.clients import Client, Roster
 from fader_server.distribution import Feed, Subscription
 from fader_server.distribution.events import OPENING, Version
 from fader_server.distribution.subscription import Ending
@@ -51,6 +51,8 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         if services.distributor.is_closing:  # since a moment ago: the others have been told already
             feed.dismiss(subscription, _AGAIN_IN * 1000, Ending.GOODBYE)
         services.metrics.stream_opened()
+        # The environment may be removed before the stream ends: then this one is of no interest any more.
+        roster = services.gathering.roster(principal.project, principal.environment)
         client = _note(services, principal, asked, since)
         try:
             headers = _headers(services, subscription.version)
@@ -64,7 +66,7 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
             await _run(feed, subscription, receive)
         finally:
             feed.unsubscribe(subscription)
-            _forget(services, principal, client)
+            _forget(roster, client)
             services.metrics.stream_ended(_ENDINGS[subscription.ending])
             _log.debug("stream ended", why=subscription.ending.value if subscription.ending else "it broke")
 
@@ -105,12 +107,11 @@ def _note(
         principal.environment,
         identity,
         None if since is None else (since.epoch, since.revision),
-        asked.get(b"fader-node", b"").decode("latin-1"),
+        node_of(asked),
     )
 
 
-def _forget(services: SdkServices, principal: SdkPrincipal, client: Client | None) -> None:
-    roster = services.gathering.roster(principal.project, principal.environment)
+def _forget(roster: Roster, client: Client | None) -> None:
     if client is None:
         roster.unnamed -= 1
     else:

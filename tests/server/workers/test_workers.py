@@ -19,6 +19,7 @@ from processes import PATIENCE, ServerProcess, running_server, wait_for
 from raw_stream import RawStream
 from scraping import get_metrics, scrape
 from server_commands import program, refusal
+from services.postgres import PostgresDatabases
 from services.prometheus import checked_by_promtool
 
 WRITERS = 6
@@ -225,6 +226,45 @@ def test_a_worker_that_is_killed_comes_back_and_its_streams_miss_nothing(server:
     assert (line["worker"], line["why"]) == (1, "SIGKILL")
 
 
+def all_acknowledge(server: ServerProcess) -> dict[str, Any]:
+    """Clients at both workers, a change, and what whichever worker is asked then knows of it."""
+    server.admin.create_flag("acknowledged")
+    with ExitStack() as stack:
+        clients: list[Client] = []
+
+        def both_have_some() -> bool:
+            client = Client(url=server.url, sdk_key=server.sdk_key("development"), cache_dir="off", usage=False)
+            clients.append(stack.enter_context(client))
+            client.wait_until_ready(PATIENCE)
+            told = scrape(server)
+            return all(told.sum("fader_streams_open", worker=one, environment="development") for one in ("1", "2"))
+
+        wait_for(both_have_some, "both workers to have clients")
+        revision = server.admin.verb("acknowledged", "on", environment="development")["revision"]
+
+        def acknowledged() -> dict[str, Any]:
+            server.admin.close()  # so that the next question may go to another worker
+            path = "/projects/default/environments/development/acknowledgements"
+            found: dict[str, Any] = server.admin.ok("GET", f"{path}?revision={revision}")
+            return found if found["applied"] == len(clients) else {}
+
+        found: dict[str, Any] = wait_for(acknowledged, "all clients to be counted")
+        assert (found["clients"], found["complete"]) == (len(clients), True)
+        assert found["nodes"] >= 2  # and one that was killed is remembered for a while
+        return found
+
+
+def test_clients_of_all_workers_are_counted(server: ServerProcess) -> None:
+    assert all_acknowledge(server)["scope"] == "all nodes"
+
+
+def test_on_postgresql_without_redis_they_are_counted_too_and_other_nodes_may_not_be(
+    tmp_path: Path, postgres: PostgresDatabases
+) -> None:
+    with two_workers(tmp_path, DATABASE_URL=postgres.create_database(), FADER_MIGRATE="always") as server:
+        assert all_acknowledge(server)["scope"] == "this node"
+
+
 def test_lines_of_the_log_carry_the_number_of_their_worker(server: ServerProcess) -> None:
     def numbers() -> set[int]:
         server.admin.request("GET", "/whoami", headers={"Connection": "close"})
@@ -270,6 +310,8 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
         hanging = workers_of(server)[2]
         hanging.suspend()
         server.process.send_signal(signal.SIGTERM)
+        # Two signals at once may be one.
+        wait_for(lambda: '"event": "shutting down"' in server.log.read_text(), "the other one to begin to end")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 1
         assert not hanging.is_running()

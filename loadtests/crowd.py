@@ -54,11 +54,12 @@ class Crowd:
         url: The server's.
         key: The SDK key with which they come.
         streams: How many.
+        keeps_connections: Whether the connections for acknowledgements stay open for the next ones.
     """
 
-    def __init__(self, url: str, key: str, streams: int) -> None:
+    def __init__(self, url: str, key: str, streams: int, *, keeps_connections: bool = False) -> None:
         self.streams = streams
-        self._program = Program("timed_streams", url, key)
+        self._program = Program("timed_streams", url, key, *(["--keep-connections"] if keeps_connections else []))
 
     def open(self) -> None:
         """Open all of them."""

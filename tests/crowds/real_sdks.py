@@ -60,7 +60,7 @@ class Applications:
 
 def _run(url: str, key: str, flag: str, number: int, notes: int, life: int) -> None:
     """Be one application, until the first process has ended."""
-    with Client(url=url, sdk_key=key, app="crowd", cache_dir=None) as client:
+    with Client(url=url, sdk_key=key, app="crowd", cache_dir=None, usage=False) as client:
 
         def note(_: object = None) -> None:
             is_on = client.is_enabled(flag, "user-42")

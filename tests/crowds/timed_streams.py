@@ -1,4 +1,5 @@
-"""Many streams in one process, which notes when each of them was sent what: ``python -m crowds.timed_streams URL KEY``.
+"""Many streams in one process, which notes when each of them was sent what:
+``python -m crowds.timed_streams URL KEY [--keep-connections]``, the latter for those that acknowledge.
 
 While events arrive nothing is done with them but to note the time, so that reading one does not make the next late.
 Once it is quiet, everything is read and checked: each client must be led from what it has to what is new, without a
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
-from crowds.acknowledging import Acknowledging
+from crowds.acknowledging import Acknowledging, Sender
 from crowds.orders import obey
 from crowds.processor import Taken
 from fader.backoff import retry_after
@@ -77,12 +78,14 @@ def parse(text: bytes) -> tuple[Event, ...]:
 class Crowd:
     """All streams, and what they were sent."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, keeps_connections: bool) -> None:
         self.address = urlsplit(url)
         self.key = key
         self.host = socket.gethostname()
         self.listeners: list[Listener] = []
-        self.acknowledging = Acknowledging(self.address.hostname or "", self.address.port or 80)
+        self.acknowledging = Acknowledging(
+            self.address.hostname or "", self.address.port or 80, keeps_connections=keeps_connections
+        )
         self.receipts: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
         """By revision, when clients got it: nanoseconds of the clock that all processes share."""
         self.violations: list[str] = []
@@ -157,7 +160,7 @@ class Crowd:
         begin = Taken.now()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while self.acknowledging.unanswered or any(listener.will_acknowledge for listener in self.listeners):
+                while any(listener.owes for listener in self.listeners):
                     await self._has_read.wait()
         return {**self.report(), **begin.until(Taken.now())._asdict()}
 
@@ -188,21 +191,24 @@ class Listener(asyncio.Protocol):
     """One client: its stream, what it has, and when it will acknowledge that."""
 
     __slots__ = (
+        "_acknowledged",
         "_acknowledged_at",
         "_applied_at",
         "_arrived",
         "_body",
         "_crowd",
-        "_due",
         "_epoch",
         "_head",
         "_instance",
         "_node",
         "_opened",
+        "_owes",
         "_revision",
+        "_sender",
         "_source",
         "_transport",
         "_unread",
+        "_window",
     )
 
     def __init__(self, crowd: Crowd, number: int) -> None:
@@ -213,8 +219,9 @@ class Listener(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[float | None] | None = None
         self._epoch, self._revision = "", 0
-        self._applied_at = self._acknowledged_at = 0
-        self._due: asyncio.TimerHandle | None = None
+        self._applied_at = self._acknowledged_at = self._acknowledged = self._window = 0
+        self._owes = False
+        self._sender = Sender(self._source, self._acknowledgement, self._answered)
         self._forget()
 
     def _forget(self) -> None:
@@ -226,8 +233,9 @@ class Listener(asyncio.Protocol):
         return self._transport is not None and self._revision > 0
 
     @property
-    def will_acknowledge(self) -> bool:
-        return self._due is not None
+    def owes(self) -> bool:
+        """Whether an acknowledgement is due, now or later, or under way."""
+        return self._owes
 
     async def open(self) -> None:
         """Try until the stream is open, as the server allows."""
@@ -337,21 +345,33 @@ class Listener(asyncio.Protocol):
             for revision in range(had + 1, payload.revision + 1):
                 crowd.receipts[revision].append(at)
         self._applied_at = at
-        # Servers that know of no acknowledgements do not name the node, nor a time for them.
-        if self._node and self._due is None:
-            window = payload.ack_within_ms * 1_000_000
-            due = max(at + int(random.random() * window), self._acknowledged_at + window)
-            loop = asyncio.get_running_loop()
-            self._due = loop.call_later(max(0.0, (due - time.monotonic_ns()) / 1e9), self._acknowledge)
+        self._window = payload.ack_within_ms * 1_000_000
+        # Servers that know of no acknowledgements do not name the node.
+        if self._node and not self._owes:
+            self._owe()
 
     # Acknowledgements.
 
-    def _acknowledge(self) -> None:
-        self._due = None
-        self._crowd.acknowledging.send(self._source, self._acknowledgement)
+    def _owe(self) -> None:
+        """There is something to acknowledge. If there is something newer by then, that is what will be."""
+        self._owes = True
+        due = max(self._applied_at + int(random.random() * self._window), self._acknowledged_at + self._window)
+        self._later(max(0.0, (due - time.monotonic_ns()) / 1e9))
+
+    def _later(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._crowd.acknowledging.send, self._sender)
+
+    def _answered(self, how: str) -> None:
+        if how != "204":
+            self._later(1.0 + random.random())
+            return
+        self._owes = False
+        if self._revision > self._acknowledged:
+            self._owe()
 
     def _acknowledgement(self) -> bytes:
         self._acknowledged_at = now = time.monotonic_ns()
+        self._acknowledged = self._revision
         body = json.dumps(
             {
                 "instance": self._instance,
@@ -388,7 +408,8 @@ def _content(data: bytes) -> bytes | None:
 
 
 async def _run() -> None:
-    crowd, loop = Crowd(*sys.argv[1:3]), asyncio.get_running_loop()
+    url, key, *options = sys.argv[1:]
+    crowd, loop = Crowd(url, key, keeps_connections="--keep-connections" in options), asyncio.get_running_loop()
     reading = asyncio.create_task(crowd.read())
 
     async def carry_out(order: dict[str, Any]) -> Any:

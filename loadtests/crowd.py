@@ -76,6 +76,10 @@ class Crowd:
         """Wait until all acknowledgements have been answered."""
         return self._checked(self._program.ask("answered", patience=PATIENCE))
 
+    def between(self, begin: int, end: int) -> Report:
+        """How much of a processor it had between two moments."""
+        return self._checked(self._program.ask("share", begin=begin, end=end))
+
     def history(self) -> dict[int, list[int]]:
         """When clients got which revision, since the last call."""
         return msgspec.convert(self._program.ask("history"), dict[int, list[int]], strict=False)

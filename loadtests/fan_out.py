@@ -322,7 +322,14 @@ def report(fader: Measured, bare: Measured) -> list[str]:
     if fader.acknowledging():
         rows.append(_others("Fader, while they are acknowledged", fader, fader.acknowledging()))
     rows.append(_others("bare, while changes are sent", bare, bare.sending()))
-    columns = ("from when requests were due", "requests", "p50 ms", "p99 ms", "max ms", "sent late p99 ms")
+    columns: tuple[str, ...] = (
+        "from when requests were due",
+        "requests",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "sent late p99 ms",
+    )
     show(f"GET /health/live, {RATE:g} a second", columns, rows, as_json=as_json)
     if rows[0][3] > MOST_OTHERS_P99_MS:
         missed.append(f"other requests' p99 of {rows[0][3]:.1f} ms, and not {MOST_OTHERS_P99_MS:g}")

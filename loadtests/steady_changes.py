@@ -77,6 +77,7 @@ def measure(streams: int, seconds: int) -> Run:
             acknowledged = (time.monotonic_ns() - due[-1]) / 1e6
             steady.collect()
             others, _ = steady.within([(due[0], report.times[-1])])
+            report = crowd.between(due[0], report.times[-1])
             return Run(due, changes, crowd.history(), memory, report, others, acknowledged)
         finally:
             steady.close()

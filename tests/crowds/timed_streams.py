@@ -153,7 +153,7 @@ class Crowd:
             async with asyncio.timeout(patience):
                 while len(times) < len(self.listeners) and not self.lost:
                     await self._has_read.wait()
-        return {**self.report(), "times": sorted(times), **(self._share(min(times), max(times)) if times else {})}
+        return {**self.report(), "times": sorted(times), **(self.share(min(times), max(times)) if times else {})}
 
     async def answered(self, patience: float) -> dict[str, Any]:
         """Wait until all acknowledgements have been answered."""
@@ -170,7 +170,7 @@ class Crowd:
         self.receipts.clear()
         return times
 
-    def _share(self, begin: int, end: int) -> dict[str, float]:
+    def share(self, begin: int, end: int) -> dict[str, float]:
         """Of the processors, between two moments or a little longer."""
         first = next((taken for taken in reversed(self._taken) if taken.at <= begin), self._taken[0])
         last = next((taken for taken in self._taken if taken.at >= end), Taken.now())
@@ -420,6 +420,8 @@ async def _run() -> None:
                 return await crowd.all_have(revision, patience)
             case {"do": "answered", "patience": patience}:
                 return await crowd.answered(patience)
+            case {"do": "share", "begin": begin, "end": end}:
+                return {**crowd.report(), **crowd.share(begin, end)}
             case {"do": "history"}:
                 return crowd.history()
         return crowd.report()

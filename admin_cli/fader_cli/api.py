@@ -1,12 +1,13 @@
 """The admin API over HTTP: paths in, documents out, problems as errors that scripts can tell apart."""
 
+import copy
 import os
 import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -104,6 +105,17 @@ class Api:
 
     def __repr__(self) -> str:
         return f"Api({self.url!r})"
+
+    def within(self, seconds: float, *, retry_for: float = 0.0) -> Self:
+        """The same server, for somebody who is in a hurry.
+
+        Args:
+            seconds: That an answer may take.
+            retry_for: Seconds for which a request is tried again, without a word about it.
+        """
+        hurried = copy.copy(self)
+        hurried._timeout, hurried._retries = seconds, Retries(retry_for)  # noqa: SLF001 (one of us)
+        return hurried
 
     def get(self, path: str, **query: Any) -> Any:
         """Read."""

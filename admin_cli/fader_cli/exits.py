@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     """The state of things forbids it: it exists already, it is in use, it is archived."""
     UNREACHABLE = 6
     """The server cannot be reached, or cannot answer at the moment; trying again may help."""
+    NOT_APPLIED = 7
+    """The change is made, but not all SDKs that ``--wait`` has waited for are known to have applied it."""
     INTERRUPTED = 130
     """Ctrl-C."""
 
@@ -32,6 +34,7 @@ MEANINGS = {
     ExitCode.NOT_ALLOWED: "no token, a wrong one, or one that may not do this",
     ExitCode.CONFLICT: "it exists already, is in use, or is archived",
     ExitCode.UNREACHABLE: "the server cannot be reached, or cannot answer now",
+    ExitCode.NOT_APPLIED: "changed, but not applied by all who were waited for",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
 """For the reference and for ``fader --help``."""

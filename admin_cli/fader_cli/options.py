@@ -9,8 +9,10 @@ from click.shell_completion import CompletionItem
 
 from fader_cli import config
 from fader_cli.api import path_of
+from fader_cli.errors import usage_error
 from fader_cli.percentages import parse_percentage
 from fader_cli.session import Session
+from fader_cli.waiting import EVERYBODY, TIMEOUT, Patience
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,11 +53,28 @@ def complete_profiles(_context: click.Context, _parameter: click.Parameter, inco
         return []
 
 
-def with_session(*, environment: bool = False) -> Callable[[F], F]:
+class Percentage(click.ParamType[float]):
+    """A parameter such as ``10%``."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            return value if isinstance(value, float) else parse_percentage(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+PERCENTAGE: Final = Percentage()
+
+
+def with_session(*, environment: bool = False, waits: bool = False) -> Callable[[F], F]:
     """Give a command the options of every command, and a :class:`Session` as its first argument.
 
     Args:
         environment: Whether it is about an environment, and so has ``-e``.
+        waits: Whether it changes what SDKs evaluate with, and so has ``--wait``.
     """
 
     def decorate(command: F) -> F:
@@ -70,6 +89,7 @@ def with_session(*, environment: bool = False) -> Callable[[F], F]:
             retry_for: float,
             **named: Any,
         ) -> Any:
+            patience = _patience(named) if waits else None
             session = Session(
                 profile=profile,
                 url=url,
@@ -78,16 +98,36 @@ def with_session(*, environment: bool = False) -> Callable[[F], F]:
                 environment=named.pop("environment", None),
                 as_json=as_json,
                 retry_for=retry_for,
+                patience=patience,
             )
             return command(session, *arguments, **named)
 
         for option in reversed(_COMMON):
+            run = option(run)
+        for option in reversed(_WAITING if waits else ()):
             run = option(run)
         if environment:
             run = _ENVIRONMENT(run)
         return run  # type: ignore[return-value]
 
     return decorate
+
+
+def _patience(named: dict[str, Any]) -> Patience | None:
+    """Take the options of ``_WAITING`` out, and make sense of them."""
+    is_wanted, timeout, require = (named.pop(name) for name in ("wait", "timeout", "require"))
+    if not is_wanted:
+        if timeout is not None or require is not None:
+            raise usage_error("--timeout and --require say how --wait waits", "add --wait")
+        return None
+    if named.get("dry_run"):
+        raise usage_error("--wait and --dry-run cannot go together", "a dry run changes nothing to wait for")
+    return patience(timeout, require)
+
+
+def patience(timeout: float | None, require: float | None) -> Patience:
+    """How to wait, with what was left open as it is by default."""
+    return Patience(TIMEOUT if timeout is None else timeout, EVERYBODY if require is None else require)
 
 
 _ENVIRONMENT: Final = click.option(
@@ -122,23 +162,25 @@ _COMMON: Final = (
     ),
 )
 
+timeout_option: Final = click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86_400, min_open=True),
+    metavar="SECONDS",
+    help=f"How long to wait at most; {TIMEOUT:g} unless given.",
+)
+require_option: Final = click.option(
+    "--require",
+    type=PERCENTAGE,
+    metavar="PERCENT",
+    help="The share of the SDKs that is enough: 99%, 99.5%; all unless given.",
+)
+_WAITING: Final = (
+    click.option("--wait", is_flag=True, help="Return when every connected SDK has applied it."),
+    timeout_option,
+    require_option,
+)
+
 reason_option: Final = click.option("-m", "--reason", default="", metavar="TEXT", help="Why, for the history.")
 dry_run_option: Final = click.option("--dry-run", is_flag=True, help="Check, show what would change, change nothing.")
 yes_option: Final = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 flag_argument: Final = click.argument("flag", metavar="FLAG", shell_complete=complete_flags)
-
-
-class Percentage(click.ParamType[float]):
-    """A parameter such as ``10%``."""
-
-    name = "percentage"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
-        try:
-            return value if isinstance(value, float) else parse_percentage(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-PERCENTAGE: Final = Percentage()

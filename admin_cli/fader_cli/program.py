@@ -12,6 +12,7 @@ import msgspec
 from fader._version import __version__
 from fader_cli.commands import (
     backups,
+    clients,
     credentials,
     demo,
     environments,
@@ -26,6 +27,7 @@ from fader_cli.commands import (
     shells,
     switching,
     variants,
+    waiting,
     watching,
 )
 from fader_cli.errors import CliError
@@ -46,8 +48,8 @@ def program() -> None:
 
 
 for _heading, _groups in (
-    ("Switch flags", (switching,)),
-    ("See what is, and why", (reading, explaining, history, watching)),
+    ("Switch flags", (switching, waiting)),
+    ("See what is, and why", (reading, explaining, history, watching, clients)),
     ("Flags, and whom they let in", (flags, rules, variants, segments)),
     ("Server and access", (serving, backups, demo, profiles, environments, credentials, shells)),
 ):

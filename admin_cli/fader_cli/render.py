@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fader.model import Rule
+from fader_cli.acknowledgements import reach_sentence
 from fader_cli.config import DEFAULT_PROJECT
 from fader_cli.differences import differences
 from fader_cli.sentences import (
@@ -174,6 +175,10 @@ def show_change(session: Session, changes: Sequence[Mapping[str, Any]]) -> None:
     """One change, made in one environment or in several at once."""
     session.out.print(change_line(changes))
     show_differences(session, changes[0]["before"], changes[0]["after"])
+    for change in changes:
+        if change.get("propagation") is not None:
+            where = f"{change['environment']}: " if len(changes) > 1 else ""
+            session.out.print(f"    [quiet]{escape(where + reach_sentence(change['propagation']))}[/]")
 
 
 def _groups(changes: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -16,6 +16,7 @@ from fader_cli.api import TIMEOUT, Api, path_of
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 from fader_cli.retries import Retries
+from fader_cli.waiting import Patience
 
 _UNFOLDED: Final = 10_000
 
@@ -46,6 +47,7 @@ class Session:
         as_json: Whether to write documents instead of tables.
         timeout: Seconds that an answer may take.
         retry_for: Seconds for which a request is tried again.
+        patience: How to wait until a change has been applied, if that is wanted.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Session:
         as_json: bool = False,
         timeout: float = TIMEOUT,
         retry_for: float = 0.0,
+        patience: Patience | None = None,
     ) -> None:
         self._profile_name = profile
         self._url = url or os.environ.get("FADER_URL")
@@ -66,6 +69,7 @@ class Session:
         self._project = project
         self._environment = environment
         self.as_json = as_json
+        self.patience = patience
         self._timeout = timeout
         self._retries = Retries(retry_for, self._note_retry)
         self.out = console(sys.stdout)
@@ -161,6 +165,11 @@ class Session:
     def is_interactive(self) -> bool:
         """Whether a person can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty()
+
+    @property
+    def is_animated(self) -> bool:
+        """Whether what is written may move: not in a file, a pipe, or the log of a pipeline that likes colours."""
+        return sys.stdout.isatty() and self.out.is_interactive
 
     def emit(self, document: Any, show: Callable[[], None]) -> None:
         """Write a result: as a document with ``--json``, else in the way of ``show``."""

@@ -10,12 +10,14 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import closing
 from fcntl import ioctl
 
 import pytest
 
 from command_line import Cli
 from processes import PATIENCE, ServerProcess
+from raw_client import RawClient
 
 Terminal = Callable[..., tuple[int, str]]
 
@@ -34,6 +36,7 @@ def terminal() -> Terminal:
             stdout=its,
             stderr=its,
             start_new_session=True,
+            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C can be pressed there
         )
         os.close(its)
         left, said, deadline = dict(answers or {}), b"", time.monotonic() + PATIENCE
@@ -159,3 +162,32 @@ def test_the_tab_key_is_silent_when_there_is_no_answer(unsigned: Cli) -> None:
 def test_the_script_for_a_shell(unsigned: Cli, shell: str) -> None:
     assert "_FADER_COMPLETE" in unsigned.ok("completion", shell)
     assert unsigned("completion", "tcsh").code == 2
+
+
+def test_waiting_shows_how_far_it_has_come(cli: Cli, terminal: Terminal, server: ServerProcess, project: str) -> None:
+    cli.ok("create", "a")
+    made = server.admin.ok("POST", f"/projects/{project}/keys", {"name": "sdk", "environment": "production"})
+    with closing(RawClient(server, made["secret"], app="batch", host="job-3").stream):
+        code, said = terminal("on", "a", "-e", "production", "--wait", "--timeout", "1")
+    assert code == 7
+    text = plain(said)
+    assert "a is ON in production" in text
+    assert re.search(r"applied by +0 / 1 SDKs", text)
+    assert "1 has not confirmed: batch@job-3 (silent for" in text
+
+
+def test_watching_is_one_screen_that_leaves_the_terminal_as_it_was(
+    cli: Cli, terminal: Terminal, server: ServerProcess, project: str
+) -> None:
+    cli.ok("create", "a")
+    made = server.admin.ok("POST", f"/projects/{project}/keys", {"name": "sdk", "environment": "production"})
+    client = RawClient(server, made["secret"], host="web-17")
+    cli.ok("on", "a", "-e", "production")
+    with closing(client.stream):
+        code, said = terminal("watch", "-e", "production", answers={"0 / 1 SDKs": "\x03"})
+    assert code == 130
+    entered, left = said.index("\x1b[?1049h"), said.index("\x1b[?1049l")
+    shown = plain(said[entered:left])
+    assert f"production of {project}" in shown
+    assert re.search(r"production +revision \d+ .* 0 / 1 SDKs +1 waiting", shown)
+    assert plain(said[left:]).strip() == ""

@@ -6,6 +6,7 @@ import click
 
 from fader_cli.api import path_of
 from fader_cli.commands.variants import parse_variant
+from fader_cli.commands.waiting import conclude
 from fader_cli.errors import usage_error
 from fader_cli.options import dry_run_option, flag_argument, reason_option, with_session, yes_option
 from fader_cli.render import in_order, show_differences
@@ -37,7 +38,7 @@ def flag_path(session: Session, flag: str, *more: str) -> str:
 @click.option("--off-variant", metavar="NAME", help="The variant that is served while the flag is off.")
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def create(
     session: Session,
     flag: str,
@@ -71,7 +72,7 @@ def create(
         where = ", ".join(in_order(made["environments"]))
         session.out.print(f"[key]{flag}[/] {verb}; it is [off]OFF[/] in {where}")
 
-    session.emit(made, show)
+    conclude(session, made, show)
 
 
 @click.command()
@@ -82,7 +83,7 @@ def create(
 @click.option("--kind", type=click.Choice(_KINDS))
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def edit(
     session: Session,
     flag: str,
@@ -105,7 +106,7 @@ def edit(
         session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} changed")
         show_differences(session, *({**one, "environments": None} for one in (before, changed)))
 
-    session.emit(changed, show)
+    conclude(session, changed, show)
 
 
 def _last_use(session: Session, flag: str) -> str:
@@ -119,7 +120,7 @@ def _last_use(session: Session, flag: str) -> str:
 @reason_option
 @dry_run_option
 @yes_option
-@with_session()
+@with_session(waits=True)
 def archive(session: Session, flag: str, reason: str, dry_run: bool, yes: bool) -> None:
     """Take a flag out of use.
 
@@ -128,30 +129,30 @@ def archive(session: Session, flag: str, reason: str, dry_run: bool, yes: bool) 
     if not dry_run:
         session.confirm(f"Archive {flag} in all environments?{_last_use(session, flag)}", yes=yes)
     changed = session.api.post(flag_path(session, flag, "archive"), {"reason": reason}, dry_run=dry_run or None)
-    session.emit(changed, lambda: session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} archived"))
+    conclude(session, changed, lambda: session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} archived"))
 
 
 @click.command()
 @flag_argument
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def unarchive(session: Session, flag: str, reason: str, dry_run: bool) -> None:
     """Bring an archived flag back, as it was."""
     changed = session.api.post(flag_path(session, flag, "unarchive"), {"reason": reason}, dry_run=dry_run or None)
-    session.emit(changed, lambda: session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} back"))
+    conclude(session, changed, lambda: session.out.print(f"[key]{flag}[/] {'would be' if dry_run else 'is'} back"))
 
 
 @click.command()
 @flag_argument
 @reason_option
 @yes_option
-@with_session()
+@with_session(waits=True)
 def delete(session: Session, flag: str, reason: str, yes: bool) -> None:
     """Remove an archived flag for good. Its history stays."""
     session.confirm(f"Delete {flag} for good?", yes=yes)
     session.api.delete(flag_path(session, flag), reason=reason or None)
-    session.emit({"deleted": flag}, lambda: session.out.print(f"[key]{flag}[/] is deleted"))
+    conclude(session, {"deleted": flag}, lambda: session.out.print(f"[key]{flag}[/] is deleted"))
 
 
 COMMANDS: Final = (create, edit, archive, unarchive, delete)

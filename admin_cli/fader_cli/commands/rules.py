@@ -159,7 +159,7 @@ def list_rules(session: Session, flag: str) -> None:
 @click.option("--position", type=click.IntRange(min=1), metavar="N", help="Make it the N-th rule; 1 is asked first.")
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def add(session: Session, flag: str, position: int | None, reason: str, dry_run: bool, **given: Any) -> None:
     """Add a rule, last unless --position says otherwise."""
     body = _rule(Rule(), given) | {"reason": reason}
@@ -177,7 +177,7 @@ def add(session: Session, flag: str, position: int | None, reason: str, dry_run:
 @click.option("--no-segments", is_flag=True, help="Take all segments away.")
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, **given: Any) -> None:
     """Change what the options name; the rest of the rule stays. Conditions given replace all that it has."""
     if not any(map(_is_said, given.values())):
@@ -197,7 +197,7 @@ def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, 
 @click.argument("rule_id", metavar="RULE")
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def remove(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool) -> None:
     """Remove a rule. A flag that is on and has no rules left is on for everybody, so mind the last one."""
     path, why = _path(session, flag, rule_id), reason or None

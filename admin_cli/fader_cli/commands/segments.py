@@ -10,6 +10,7 @@ from rich.markup import escape
 from fader.model import Constraint
 from fader_cli.api import path_of
 from fader_cli.commands.rules import Condition
+from fader_cli.commands.waiting import conclude
 from fader_cli.conditions import format_condition
 from fader_cli.errors import usage_error
 from fader_cli.groups import Commands
@@ -123,7 +124,7 @@ def members(session: Session, name: str) -> None:
 @click.option("-d", "--description", default="", metavar="TEXT")
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def create(
     session: Session,
     name: str,
@@ -147,7 +148,7 @@ def create(
     else:
         session.api.post(_path(session), body)
         made = _upload(session, name, users, reason=reason or None)
-    session.emit(made, lambda: _show(session, made, dry_run=dry_run))
+    conclude(session, made, lambda: _show(session, made, dry_run=dry_run))
 
 
 @segment.command()
@@ -161,7 +162,7 @@ def create(
 @click.option("-d", "--description", metavar="TEXT")
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def edit(
     session: Session,
     name: str,
@@ -201,7 +202,7 @@ def edit(
         if users or removed:
             query = {"reason": reason or None, "dry_run": dry_run or None}
             changed = _change_members(session, name, users, removed, only_these=only_these, **query)
-    session.emit(changed, lambda: _show(session, changed, dry_run=dry_run))
+    conclude(session, changed, lambda: _show(session, changed, dry_run=dry_run))
 
 
 def _change_members(
@@ -234,12 +235,12 @@ def _upload(session: Session, name: str, users: list[str], **how: Any) -> dict[s
 @_name
 @reason_option
 @yes_option
-@with_session()
+@with_session(waits=True)
 def delete(session: Session, name: str, reason: str, yes: bool) -> None:
     """Remove a segment that no flag asks for."""
     session.confirm(f"Delete the segment {name}?", yes=yes)
     session.api.delete(_path(session, name), reason=reason or None)
-    session.emit({"deleted": name}, lambda: session.out.print(f"segment [key]{escape(name)}[/] is deleted"))
+    conclude(session, {"deleted": name}, lambda: session.out.print(f"segment [key]{escape(name)}[/] is deleted"))
 
 
 COMMANDS: Final = (segment,)

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from fader_cli.api import path_of
+from fader_cli.commands.waiting import conclude
 from fader_cli.options import PERCENTAGE, dry_run_option, flag_argument, reason_option, with_session
 from fader_cli.render import show_switched
 from fader_cli.session import Session
@@ -26,7 +27,12 @@ def apply(session: Session, flag: str, send: Callable[[], Any], *, dry_run: bool
         known = session.api.get(path_of("projects", session.project, "flags", flag))["environments"]
         before = known.get(session.environment, {})
     answer = send()
-    session.emit(answer, lambda: show_switched(session, answer, before=before, tells_rules=tells_rules))
+    conclude(
+        session,
+        answer,
+        lambda: show_switched(session, answer, before=before, tells_rules=tells_rules),
+        revisions={answer["environment"]: answer["revision"]},
+    )
 
 
 def _switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry_run: bool) -> None:
@@ -45,7 +51,7 @@ def _switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry
 @click.option("--at", "percentage", type=PERCENTAGE, metavar="PERCENT", help="Let only this share in, from the start.")
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def on(session: Session, flag: str, percentage: float | None, reason: str, dry_run: bool) -> None:
     """Switch a flag on, for everyone whom its rules let in."""
     body: dict[str, Any] = {"reason": reason}
@@ -58,7 +64,7 @@ def on(session: Session, flag: str, percentage: float | None, reason: str, dry_r
 @flag_argument
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def off(session: Session, flag: str, reason: str, dry_run: bool) -> None:
     """Switch a flag off, for everyone, at once. Wins over every rule."""
     _switch(session, flag, "off", {"reason": reason}, dry_run=dry_run)
@@ -72,7 +78,7 @@ def off(session: Session, flag: str, reason: str, dry_run: bool) -> None:
 @click.option("--rule", metavar="ID", help="The rule to change; else the last one that is for everybody.")
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def rollout(
     session: Session,
     flag: str,
@@ -96,7 +102,7 @@ def rollout(
 @flag_argument
 @reason_option
 @dry_run_option
-@with_session(environment=True)
+@with_session(environment=True, waits=True)
 def undo(session: Session, flag: str, reason: str, dry_run: bool) -> None:
     """Go back to the state before the last change. Twice is as before."""
     _switch(session, flag, "undo", {"reason": reason}, dry_run=dry_run)

@@ -7,6 +7,7 @@ import click
 from rich.markup import escape
 
 from fader_cli.api import path_of
+from fader_cli.commands.waiting import conclude
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 from fader_cli.groups import Commands
@@ -54,7 +55,7 @@ def _change(session: Session, flag: str, body: dict[str, Any], *, dry_run: bool)
         if dry_run:
             session.out.print("[quiet]nothing is changed yet[/]")
 
-    session.emit(changed, show)
+    conclude(session, changed, show)
 
 
 def _show(session: Session, flag: dict[str, Any]) -> None:
@@ -89,7 +90,7 @@ def list_variants(session: Session, flag: str) -> None:
 @click.argument("value")
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def set_variant(session: Session, flag: str, name: str, value: str, reason: str, dry_run: bool) -> None:
     """Give a variant another value, or add it."""
     found = session.api.get(_path(session, flag))
@@ -105,7 +106,7 @@ def set_variant(session: Session, flag: str, name: str, value: str, reason: str,
 @click.argument("name")
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def remove_variant(session: Session, flag: str, name: str, reason: str, dry_run: bool) -> None:
     """Remove a variant that no rule serves."""
     found = session.api.get(_path(session, flag))
@@ -121,7 +122,7 @@ def remove_variant(session: Session, flag: str, name: str, reason: str, dry_run:
 @click.argument("name")
 @reason_option
 @dry_run_option
-@with_session()
+@with_session(waits=True)
 def set_off_variant(session: Session, flag: str, name: str, reason: str, dry_run: bool) -> None:
     """Say which variant is served while the flag is off."""
     _change(session, flag, {"off_variant": name, "reason": reason}, dry_run=dry_run)

@@ -1,10 +1,13 @@
-"""``watch``: changes as they happen."""
+"""``watch``: changes as they happen, and on a terminal, how they are acknowledged."""
 
 import sys
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
 
 import click
 import msgspec
+from rich.live import Live
 from rich.markup import escape
 
 from fader_cli.api import wait_a_moment
@@ -12,7 +15,24 @@ from fader_cli.errors import CliError
 from fader_cli.exits import ExitCode
 from fader_cli.options import with_session
 from fader_cli.render import show_change
+from fader_cli.screen import Numbers, Screen
 from fader_cli.session import Session
+
+
+class _Watching(Protocol):
+    """What is done with what is heard."""
+
+    asks: dict[str, Any]
+    """What is asked for beside changes."""
+
+    def opened(self) -> None:
+        """The server tells us from now on."""
+
+    def hear(self, name: str, document: dict[str, Any]) -> None:
+        """An event."""
+
+    def lost(self, error: CliError) -> None:
+        """The server is away."""
 
 
 @click.command()
@@ -21,25 +41,33 @@ from fader_cli.session import Session
 def watch(session: Session, number: int | None) -> None:
     """Changes as they happen, until Ctrl-C.
 
-    With --json, a document a line.
+    On a terminal, one screen: how many SDKs have applied the newest change, who comes and goes, what was changed.
+    Elsewhere, and with -n, changes alone, as lines; with --json, a document a line.
     """
     wanted = session.environment_or_none if session.environment_given else None
+    title = f"{wanted or 'all environments'} of {session.project}"
+    if session.is_animated and not session.as_json and number is None:
+        with _on_screen(session, title) as watching:
+            _follow(session, wanted, watching, None)
+    else:
+        _follow(session, wanted, _Lines(session, title), number)
+
+
+def _follow(session: Session, wanted: str | None, watching: _Watching, number: int | None) -> None:
     seen, last, attempt, connected = 0, None, 0, False
     while True:
         try:
             for name, document in session.api.events(
-                "/changes/stream", last, project=session.project, environment=wanted
+                "/changes/stream", last, project=session.project, environment=wanted, **watching.asks
             ):
                 if name == "open":
                     if attempt or not connected:
-                        where = wanted or "all environments"
-                        session.notes.print(
-                            f"[quiet]watching {escape(where)} of {escape(session.project)}; Ctrl-C ends it[/]"
-                        )
+                        watching.opened()
                     attempt, connected = 0, True
-                elif name == "change":
+                    continue
+                watching.hear(name, document)
+                if name == "change":
                     last = str(document["id"])
-                    _show(session, document)
                     seen += 1
                     if seen == number:
                         return
@@ -48,17 +76,63 @@ def watch(session: Session, number: int | None) -> None:
             if not connected or error.code is not ExitCode.UNREACHABLE:
                 raise
             if attempt == 0:
-                session.notes.print(f"[hint]{escape(error.message)}; waiting for it[/]")
+                watching.lost(error)
         attempt += 1
         wait_a_moment(attempt)
 
 
-def _show(session: Session, change: dict[str, Any]) -> None:
-    if session.as_json:
-        sys.stdout.write(msgspec.json.encode(change).decode() + "\n")
-        sys.stdout.flush()
-        return
-    show_change(session, [change])
+class _Lines:
+    """Changes alone, one after the other."""
+
+    def __init__(self, session: Session, title: str) -> None:
+        self.asks: dict[str, Any] = {}
+        self._session = session
+        self._title = title
+
+    def opened(self) -> None:
+        self._session.notes.print(f"[quiet]watching {escape(self._title)}; Ctrl-C ends it[/]")
+
+    def hear(self, name: str, document: dict[str, Any]) -> None:
+        if name != "change":
+            return
+        if self._session.as_json:
+            sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+            sys.stdout.flush()
+            return
+        show_change(self._session, [document])
+
+    def lost(self, error: CliError) -> None:
+        self._session.notes.print(f"[hint]{escape(error.message)}; waiting for it[/]")
+
+
+class _Live:
+    """One screen, drawn anew a few times a second."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.asks: dict[str, Any] = {"clients": True}
+        self._screen = screen
+
+    def opened(self) -> None:
+        self._screen.trouble("")
+
+    def hear(self, name: str, document: dict[str, Any]) -> None:
+        if name == "change":
+            self._screen.change(document)
+        elif name == "clients":
+            self._screen.clients(msgspec.convert(document, Numbers))
+        elif name == "client":
+            self._screen.client(document)
+
+    def lost(self, error: CliError) -> None:
+        self._screen.trouble(error.message)
+
+
+@contextmanager
+def _on_screen(session: Session, title: str) -> Iterator[_Watching]:
+    screen = Screen(title)
+    # On the terminal's other screen, so that afterwards it is as it was.
+    with Live(console=session.out, screen=True, get_renderable=lambda: screen, refresh_per_second=5):
+        yield _Live(screen)
 
 
 COMMANDS: Final = (watch,)

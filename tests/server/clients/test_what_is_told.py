@@ -1,14 +1,13 @@
 """What is told of acknowledgements afterwards, in the history, and as they happen, to those who watch."""
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import urllib3
 
 from processes import ServerProcess, running_server, wait_for
+from raw_client import RawClient
 from raw_stream import RawStream
 
 
@@ -33,36 +32,13 @@ def flag(server: ServerProcess, environment: str) -> str:
     return key
 
 
-class Process:
-    """An SDK process, as the server sees it."""
-
-    def __init__(self, server: ServerProcess, key: str, name: str) -> None:
-        self._server, self._key, self.name = server, key, name
-        identity = {"Fader-Instance": name, "Fader-App": "shop", "Fader-Host": "web-1"}
-        self.stream = RawStream(server, key=key, headers=identity)
-        _, self.held = self.stream.event()
-        self.say(self.held["revision"])
-
-    def say(self, revision: int, **more: Any) -> None:
-        self._post("ack", {"instance": self.name, "epoch": self.held["epoch"], "revision": revision, **more})
-
-    def leave(self) -> None:
-        self.stream.close()
-        self._post("goodbye", {"instance": self.name})
-
-    def _post(self, what: str, body: dict[str, Any]) -> None:
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        answer = urllib3.request("POST", f"{self._server.url}/sdk/v1/{what}", body=json.dumps(body), headers=headers)
-        assert answer.status == 204, answer.data
-
-
 @pytest.fixture
-def process(server: ServerProcess, environment: str, flag: str) -> Iterator[Callable[[str], Process]]:
+def process(server: ServerProcess, environment: str, flag: str) -> Iterator[Callable[[str], RawClient]]:
     made = server.admin.ok("POST", "/projects/default/keys", {"name": "sdk", "environment": environment})
-    processes: list[Process] = []
+    processes: list[RawClient] = []
 
-    def start(name: str) -> Process:
-        processes.append(Process(server, made["secret"], f"{name}-{uuid.uuid4().hex[:6]}"))
+    def start(host: str) -> RawClient:
+        processes.append(RawClient(server, made["secret"], host=host))
         return processes[-1]
 
     yield start
@@ -71,7 +47,7 @@ def process(server: ServerProcess, environment: str, flag: str) -> Iterator[Call
 
 
 def test_the_history_keeps_how_each_change_was_acknowledged(
-    server: ServerProcess, environment: str, flag: str, process: Callable[[str], Process]
+    server: ServerProcess, environment: str, flag: str, process: Callable[[str], RawClient]
 ) -> None:
     first, second = process("first"), process("second")
     revision = server.admin.verb(flag, "on", environment=environment)["revision"]
@@ -96,7 +72,7 @@ def test_the_history_keeps_how_each_change_was_acknowledged(
 
 
 def test_who_watches_sees_clients_come_apply_refuse_and_go(
-    server: ServerProcess, environment: str, flag: str, process: Callable[[str], Process]
+    server: ServerProcess, environment: str, flag: str, process: Callable[[str], RawClient]
 ) -> None:
     stays = process("stays")
     path = f"/api/v1/changes/stream?project=default&environment={environment}&clients=true"
@@ -110,7 +86,7 @@ def test_who_watches_sees_clients_come_apply_refuse_and_go(
 
     until("clients", clients=1, applied=1)
     comes = process("comes")
-    until("client", what="connected", instance=comes.name, app="shop", host="web-1")
+    until("client", what="connected", instance=comes.name, app="shop", host="comes")
     until("clients", clients=2, applied=2)
     revision = server.admin.verb(flag, "on", environment=environment)["revision"]
     until("change", revision=revision)
@@ -128,7 +104,7 @@ def test_who_watches_sees_clients_come_apply_refuse_and_go(
 
 
 def test_who_does_not_ask_for_clients_hears_of_changes_alone(
-    server: ServerProcess, environment: str, flag: str, process: Callable[[str], Process]
+    server: ServerProcess, environment: str, flag: str, process: Callable[[str], RawClient]
 ) -> None:
     watching = RawStream(
         server, path=f"/api/v1/changes/stream?project=default&environment={environment}", key=server.admin_token
@@ -141,13 +117,13 @@ def test_who_does_not_ask_for_clients_hears_of_changes_alone(
 
 
 def test_crowds_are_summed_up(
-    server: ServerProcess, environment: str, flag: str, process: Callable[[str], Process]
+    server: ServerProcess, environment: str, flag: str, process: Callable[[str], RawClient]
 ) -> None:
     process("first")
     path = f"/api/v1/changes/stream?project=default&environment={environment}&clients=true"
     watching = RawStream(server, path=path, key=server.admin_token)
     assert watching.event()[0] == "clients"
-    names = {process("one of many").name for _ in range(60)}
+    names = {process("many").name for _ in range(60)}
     seen, counted = set(), 0
     while len(seen) + counted < 60:
         event, document = watching.event()

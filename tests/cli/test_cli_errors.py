@@ -42,6 +42,7 @@ def test_the_exit_codes_are_those_that_were_promised() -> None:
         "NOT_ALLOWED": 4,
         "CONFLICT": 5,
         "UNREACHABLE": 6,
+        "NOT_APPLIED": 7,
         "INTERRUPTED": 130,
     }
     assert set(exits.MEANINGS) == set(ExitCode)

@@ -41,7 +41,7 @@ class _Client(Struct, frozen=True, kw_only=True):
 @click.option("-n", "--number", type=click.IntRange(1, 100_000), default=500, show_default=True, help="At most.")
 @with_session(environment=True)
 def clients(session: Session, state: str | None, behind: bool, number: int) -> None:
-    """The SDK processes of an environment, and the revision that each evaluates with."""
+    """SDK processes, and the revision that each evaluates with."""
     where = path_of("projects", session.project, "environments", session.environment)
     known = session.api.get(f"{where}/acknowledgements")
     newest = known["revision"] if behind else None

@@ -110,7 +110,7 @@ def show_segment(session: Session, name: str) -> None:
 @_name
 @with_session()
 def members(session: Session, name: str) -> None:
-    """The users of a segment by id, a line each: what --keys-from reads."""
+    """The users of a segment by id, as --keys-from reads them."""
     content, _ = session.api.download(_path(session, name, "members"))
     keys = content.decode().split("\n")[:-1]
     session.emit(keys, lambda: click.echo(content, nl=False))

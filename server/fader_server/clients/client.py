@@ -59,6 +59,7 @@ class Client:
         "identity",
         "is_missed",
         "lost",
+        "opened",
         "refusal",
         "since",
         "streams",
@@ -77,6 +78,8 @@ class Client:
         self.heard = now
         self.came_from = ""
         """The node of the stream before its newest one here."""
+        self.opened = now
+        """Since when it has that one."""
         self.streams = 0
         """More than one while a connection that broke has not been noticed, and the client has a new one already."""
         self.lost: float | None = None

@@ -20,6 +20,9 @@ _GRACE_SECONDS: Final = 1.0
 _POLLS_SECONDS: Final = 180.0
 """After so long without asking, a client that polls is gone."""
 
+_WORD_SECONDS: Final = 5.0
+"""So long word may take from one node to another."""
+
 _REVISIONS: Final = 64
 """Of so many of the newest revisions it is timed how long they took."""
 
@@ -133,7 +136,7 @@ class Roster:
             client.lost = None
             self._advance(client, held)
         client.streams += 1
-        client.came_from = came_from
+        client.came_from, client.opened = came_from, now
         client.heard = now
         return client
 
@@ -169,11 +172,13 @@ class Roster:
         for instance, came_from in instances.items():
             self._forget_polling(instance)
             client = self._clients.get(instance)
-            # A stream here that nobody has noticed to be broken yet; unless the client has come back from there since,
-            # and the word of its going took longer than that.
-            has_gone = client is not None and (client.lost is not None or (came_from and client.came_from != to))
-            if has_gone:
+            if client is not None and (client.lost is not None or (came_from and not self._is_back(client, to))):
                 self._forget(instance)
+
+    def _is_back(self, client: Client, node: str) -> bool:
+        """Whether a client has come back from a node so lately that the word of its going there may still be on its
+        way. If not, its stream here is broken, and nobody has noticed it yet."""
+        return client.came_from == node and self._clock() - client.opened < _WORD_SECONDS
 
     def polled(self, identity: Identity, epoch: str, revision: int) -> bool:
         """A client without a stream has been given this.

@@ -192,6 +192,9 @@ def test_word_that_a_client_is_elsewhere_may_come_when_it_is_back(scene: Scene) 
     scene.opens("one", held=5, came_from="there")
     scene.roster.moved({"one": "here"}, "there")
     assert counts(scene.tally(5)) == {"applied": 1}
+    scene.clock.now += 5
+    scene.roster.moved({"one": "here"}, "there")
+    assert counts(scene.tally(5)) == {}
 
 
 def test_a_process_that_does_not_say_where_it_was_is_only_missed_no_more(scene: Scene) -> None:

@@ -22,6 +22,7 @@ class Plain:
     def __init__(self, held: tuple[str, int] | None, came_from: str) -> None:
         self.held = held
         self.came_from = came_from
+        self.opened = 0.0
         self.refused: int | None = None
         self.lost: float | None = None
 
@@ -70,7 +71,7 @@ class Comings(RuleBasedStateMachine):
             plain = self.plain[name] = Plain(holds, came_from)
         else:
             plain.takes(None if holds is None else ("older", 0) if is_old else holds)
-        plain.came_from, plain.lost = came_from, None
+        plain.came_from, plain.opened, plain.lost = came_from, self.now, None
         self.polling.pop(name, None)
         self.streams.append((name, client, plain))
 
@@ -111,7 +112,10 @@ class Comings(RuleBasedStateMachine):
         self.roster.moved({name: came_from}, "there")
         self.polling.pop(name, None)
         plain = self.plain.get(name)
-        if plain is not None and (plain.lost is not None or (came_from and plain.came_from != "there")):
+        if plain is None:
+            return
+        is_back = plain.came_from == "there" and self.now - plain.opened < 5
+        if plain.lost is not None or (came_from and not is_back):
             del self.plain[name]
 
     @rule(name=NAMES)

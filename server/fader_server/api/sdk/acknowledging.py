@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from fader_server.api.bodies import StrictBody
-from fader_server.api.sdk.services import SdkServices
+from fader_server.api.sdk.services import SdkServices, printable
 from fader_server.clients.tally import Acknowledged
 
 ACK_PATH: Final = "/sdk/v1/ack"
@@ -37,7 +37,7 @@ class AckBody(Struct, frozen=True, kw_only=True):
             epoch=self.epoch,
             revision=self.revision,
             held_ms=self.held_ms,
-            error=None if self.applied else self.error or "it does not say why",
+            error=None if self.applied else printable(self.error) or "it does not say why",
         )
 
 

@@ -70,6 +70,11 @@ def node_of(asked: dict[bytes, bytes]) -> str:
     return _text(asked, b"fader-node")
 
 
+def printable(text: str) -> str:
+    """What a client says, as it can be shown in a terminal: without control characters."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text).strip()
+
+
 def staleness(services: SdkServices) -> tuple[tuple[bytes, bytes], ...]:
     """Says so where there may be newer changes that this server cannot see, because the database is away."""
     return () if services.distributor.is_current else _STALE
@@ -82,6 +87,5 @@ def method_of(scope: Scope) -> str:
 
 
 def _text(asked: dict[bytes, bytes], name: bytes) -> str:
-    # Shown in terminals and kept for as long as the client is there: no control characters, and not too much of it.
-    text = asked.get(name, b"")[:_LONGEST_NAME].decode("utf-8", "replace")
-    return "".join(character for character in text if character.isprintable())
+    # Kept for as long as the client is there: not too much of it.
+    return printable(asked.get(name, b"")[:_LONGEST_NAME].decode("utf-8", "replace"))

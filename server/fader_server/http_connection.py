@@ -40,6 +40,9 @@ _MOST_PIPELINED: Final = 32
 _LARGEST_TAKEN: Final = 4_096
 """Bytes of a body that is taken without the application."""
 
+_CROWDED: Final = 0.5
+"""The share of all connections that there may be, beyond which those are closed that are used for one short request."""
+
 _CLOSE: Final = (b"connection", b"close")
 
 _MOST_DISCARDED: Final = 65_536
@@ -336,7 +339,9 @@ class Connection(HttpToolsProtocol):
         taker = self.oversight.taker
         if taker is None or not taker.take(self.headers, body):
             return False
-        lives_on = self.parser.should_keep_alive()
+        # Thousands that come at once, each over a connection of its own, must not all keep theirs.
+        is_crowded = len(self.connections) > self.oversight.limits.connections * _CROWDED
+        lives_on = self.parser.should_keep_alive() and not is_crowded
         fields = self.server_state.default_headers
         head = b"".join(b"%s: %s\r\n" % field for field in (fields if lives_on else [*fields, _CLOSE]))
         self.transport.write(STATUS_LINE[204] + head + b"\r\n")

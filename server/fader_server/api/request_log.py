@@ -26,7 +26,7 @@ _HEADER: Final = b"x-request-id"
 _PROCESS: Final = secrets.token_hex(6)
 _numbers: Final = itertools.count(1)
 _PROBES: Final = ("/health/", "/metrics")
-_ROUTINE: Final = (*_PROBES, "/sdk/v1/snapshot", "/sdk/v1/usage")
+_ROUTINE: Final = (*_PROBES, "/sdk/v1/snapshot", "/sdk/v1/usage", "/sdk/v1/ack")
 """They come every few seconds, from each process that watches or polls. While all is well their lines tell nothing, and
 are written at the level debug."""
 

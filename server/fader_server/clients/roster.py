@@ -35,6 +35,12 @@ _NAMED: Final = 20
 _A_SECOND: Final = 5_000
 """Acknowledgements that a node is to be sent: as many as it takes in beside its other work."""
 
+_STEADILY: Final = 2_000
+"""The same while changes follow each other: then it goes on for longer than a moment, and changes come first."""
+
+_STEADY_SECONDS: Final = 1.0
+"""Changes follow each other that are not further apart than this."""
+
 _FEW: Final = 50
 """So many clients may acknowledge at once."""
 
@@ -65,6 +71,7 @@ class Roster:
         self._stopwatches: dict[int, Stopwatch] = {}
         self._epoch = ""
         self._revision = 0
+        self._served = 0.0
         self.unnamed = 0
         """Streams of clients that do not say who they are: nobody can know how far they have come."""
         self.version = 0
@@ -79,6 +86,7 @@ class Roster:
         self._revision = revision
         self.version += 1
         if committed is not None:
+            self._served = self._clock()
             self._stopwatches[revision] = Stopwatch(committed)
             while len(self._stopwatches) > _REVISIONS:
                 del self._stopwatches[next(iter(self._stopwatches))]
@@ -103,7 +111,10 @@ class Roster:
     def ack_within_ms(self) -> int:
         """Milliseconds over which clients should spread their acknowledgements."""
         clients = len(self._clients)
-        return 0 if clients <= _FEW else round(clients / _A_SECOND * 1000)
+        if clients <= _FEW:
+            return 0
+        is_steady = self._clock() - self._served < _STEADY_SECONDS
+        return round(clients / (_STEADILY if is_steady else _A_SECOND) * 1000)
 
     # Clients come and go.
 

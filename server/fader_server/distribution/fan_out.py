@@ -25,6 +25,8 @@ _log = logger(__name__)
 _AT_ONCE: Final = 128
 """Streams; writing to so many sockets takes a millisecond or two."""
 
+_LONGEST_REST: Final = 0.1  # seconds
+
 _HEARTBEAT: Final = body(HEARTBEAT)
 _NOTHING: Final = body(b"")
 
@@ -92,12 +94,17 @@ class FanOut:
             waiting.cancel()
 
     async def _bring_all(self) -> None:
+        clock = asyncio.get_running_loop().time
         try:
             while self._is_behind:
-                self._is_behind = False
+                self._is_behind, began = False, clock()
                 for batch in self._batches():
                     self._bring(batch)
                     await asyncio.sleep(0)
+                if self._is_behind:
+                    # Changes follow each other faster than they can be sent one by one. Half of the time is for
+                    # everything else, the next changes among it; what comes meanwhile goes out together.
+                    await asyncio.sleep(min(clock() - began, _LONGEST_REST))
         finally:
             self._round = None
 

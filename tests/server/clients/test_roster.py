@@ -249,3 +249,8 @@ def test_a_crowd_is_given_time_to_acknowledge(scene: Scene) -> None:
     for number in range(50, 10_000):
         scene.opens(f"one-{number}")
     assert scene.roster.ack_within_ms == 2_000
+    # While changes follow each other, they come first.
+    scene.commits(6)
+    assert scene.roster.ack_within_ms == 5_000
+    scene.clock.now += 1.0
+    assert scene.roster.ack_within_ms == 2_000

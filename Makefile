@@ -5,7 +5,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PINS   := requirements/constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-WORKERS ?= 2
+# Tests wait for processes and sockets for a good part of their time, so there are more workers than two cores need.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format bench load docs pins clean

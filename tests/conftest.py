@@ -13,7 +13,7 @@ from services.redis_server import ExternalRedis, RedisDatabases, RedisServer
 def pytest_addoption(parser: pytest.Parser) -> None:
     # Here, because pytest asks no deeper conftest for options.
     group = parser.getgroup("faults")
-    group.addoption("--fault-seconds", type=float, default=20.0, help="how long there are random faults")
+    group.addoption("--fault-seconds", type=float, default=12.0, help="how long there are random faults")
     group.addoption("--fault-seed", type=int, default=1, help="which random faults there are")
 
 

@@ -22,8 +22,8 @@ from fader_server.telemetry import Metrics
 
 _log = logger(__name__)
 
-_AT_ONCE: Final = 128
-"""Streams; writing to so many sockets takes a millisecond or two."""
+_AT_ONCE: Final = 64
+"""Streams; writing to so many sockets takes about a millisecond."""
 
 _LONGEST_REST: Final = 0.1  # seconds
 

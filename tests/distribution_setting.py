@@ -145,7 +145,7 @@ class Reader:
         return self.subscription.ending
 
     def stop(self) -> None:
-        """Read nothing more, for now."""
+        """Read nothing more until ``go_on``."""
         self._room.clear()
 
     def go_on(self) -> None:

@@ -54,7 +54,7 @@ class Screen:
         self._lines.appendleft(change_line([change]))
 
     def clients(self, numbers: Numbers) -> None:
-        """Clients have come, gone, or acknowledged something."""
+        """Clients have come, gone, or acknowledged something; or this is how it is at first."""
         self._numbers[numbers.environment] = numbers
 
     def client(self, told: Mapping[str, Any]) -> None:
@@ -83,7 +83,9 @@ class Screen:
         yield ""
         room = max(height - len(self._numbers) - 3, 0)
         for line in list(self._lines)[:room]:
-            yield Text.from_markup(line, overflow="ellipsis")
+            text = Text.from_markup(line, overflow="ellipsis")
+            text.no_wrap = True
+            yield text
 
     def _table(self) -> Table:
         made = Table.grid(padding=(0, 2, 0, 0))
@@ -92,11 +94,12 @@ class Screen:
         for name in in_order(self._numbers):
             one = self._numbers[name]
             is_complete = one.applied == one.clients
+            bar = Bar(one.clients, 0, one.applied, width=_BAR, color="green" if is_complete else "yellow")
             made.add_row(
                 Text(name, "key"),
                 Text(f"revision {one.revision}", "quiet"),
-                Bar(max(one.clients, 1), 0, one.applied, width=_BAR, color="green" if is_complete else "yellow"),
-                Text(f"{one.applied:,} / {one.clients:,} SDKs"),
+                bar if one.clients else Text("no SDK is connected", "quiet"),
+                Text(f"{one.applied:,} / {one.clients:,} SDKs" if one.clients else ""),
                 Text(_aside(one), "quiet" if is_complete else "hint"),
             )
         return made

@@ -191,3 +191,10 @@ def test_watching_is_one_screen_that_leaves_the_terminal_as_it_was(
     assert f"production of {project}" in shown
     assert re.search(r"production +revision \d+ .* 0 / 1 SDKs +1 waiting", shown)
     assert plain(said[left:]).strip() == ""
+
+
+def test_watching_shows_also_where_nobody_is(cli: Cli, terminal: Terminal) -> None:
+    code, said = terminal("watch", answers={"staging": "\x03"})
+    assert code == 130
+    for environment in ("development", "staging", "production"):
+        assert re.search(rf"{environment} +revision 1 +no SDK is connected", plain(said))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
 import click
@@ -10,13 +10,16 @@ import msgspec
 from rich.live import Live
 from rich.markup import escape
 
-from fader_cli.api import wait_a_moment
+from fader_cli.api import path_of, wait_a_moment
 from fader_cli.errors import CliError
 from fader_cli.exits import ExitCode
 from fader_cli.options import with_session
 from fader_cli.render import show_change
 from fader_cli.screen import Numbers, Screen
 from fader_cli.session import Session
+
+_PATIENCE: Final = 2.0
+"""Seconds that an answer may take while changes wait to be shown."""
 
 
 class _Watching(Protocol):
@@ -47,7 +50,7 @@ def watch(session: Session, number: int | None) -> None:
     wanted = session.environment_or_none if session.environment_given else None
     title = f"{wanted or 'all environments'} of {session.project}"
     if session.is_animated and not session.as_json and number is None:
-        with _on_screen(session, title) as watching:
+        with _on_screen(session, wanted, title) as watching:
             _follow(session, wanted, watching, None)
     else:
         _follow(session, wanted, _Lines(session, title), number)
@@ -108,12 +111,27 @@ class _Lines:
 class _Live:
     """One screen, drawn anew a few times a second."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, session: Session, wanted: str | None, screen: Screen) -> None:
         self.asks: dict[str, Any] = {"clients": True}
+        self._session = session
+        self._wanted = wanted
         self._screen = screen
 
     def opened(self) -> None:
         self._screen.trouble("")
+        # A server tells of the environments that clients have asked it for. The others are worth a line, too: that
+        # nobody is there may be what somebody looks for.
+        with suppress(CliError):
+            for numbers in self._numbers():
+                self._screen.clients(numbers)
+
+    def _numbers(self) -> Iterator[Numbers]:
+        api = self._session.api.within(_PATIENCE)
+        environments = path_of("projects", self._session.project, "environments")
+        known = [self._wanted] if self._wanted else [one["key"] for one in api.pages(environments)]
+        for name in known:
+            found = api.get(f"{environments}{path_of(name, 'acknowledgements')}")
+            yield msgspec.convert(found | {"polling": found["polling"]["clients"]}, Numbers)
 
     def hear(self, name: str, document: dict[str, Any]) -> None:
         if name == "change":
@@ -128,11 +146,11 @@ class _Live:
 
 
 @contextmanager
-def _on_screen(session: Session, title: str) -> Iterator[_Watching]:
+def _on_screen(session: Session, wanted: str | None, title: str) -> Iterator[_Watching]:
     screen = Screen(title)
     # On the terminal's other screen, so that afterwards it is as it was.
     with Live(console=session.out, screen=True, get_renderable=lambda: screen, refresh_per_second=5):
-        yield _Live(screen)
+        yield _Live(session, wanted, screen)
 
 
 COMMANDS: Final = (watch,)

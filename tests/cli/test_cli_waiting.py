@@ -202,14 +202,18 @@ def test_waiting_goes_on_when_the_server_dies_and_comes_back(unsigned: Cli, tmp_
         )
         unsigned.ok("create", "a")
         before = RawClient(server, host="web-1")
-        waiting = unsigned.start("on", "a", "-e", "production", "--wait", "--timeout", "25")
-        wait_for(lambda: unsigned.json("show", "a")["environments"]["production"]["enabled"], "the change")
+        waiting = unsigned.start("on", "a", "-e", "production", "--wait", "--timeout", "60")
+        # Once this is told, it is known to whoever waits that there is somebody to come back.
+        before.stream.follow(before.revision + 1)
+        before.say(before.revision + 1, applied=False, error="not yet")
+        assert waiting.stderr is not None
+        assert "has refused: not yet" in waiting.stderr.readline()
         server.kill()
         before.vanish()
         server.start()
         back = RawClient(server, host="web-1")
         back.say(back.revision)
-        out, err = waiting.communicate(timeout=40)
+        out, err = waiting.communicate(timeout=60)
         assert waiting.returncode == 0, (out, err)
         assert "applied by 1 / 1 SDKs" in out
         back.vanish()

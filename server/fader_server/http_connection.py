@@ -203,6 +203,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         # They refer to each other. Taken apart they are gone at once; else each of thousands of short connections would
         # be left to the garbage collector, which stops everything for as long as it looks at all streams.
+        self._part_with_request()
         self.cycle = None
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -352,10 +353,16 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """It has been answered."""
+        self._part_with_request()
         if self._is_deaf:
             self.server_state.total_requests += 1
         else:
             super().on_response_complete()
+
+    def _part_with_request(self) -> None:
+        """Let what is known of a request and what answers it refer to each other no longer."""
+        if self.cycle is not None:
+            self.cycle.scope["state"].pop("send", None)
 
     def _count_head(self, count: int) -> None:
         self._head_bytes += count

@@ -4,6 +4,7 @@ What an engine would forbid is forbidden by other means: another user than root'
 directory that cannot be written, and no variable but the image's and the container's.
 """
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -47,6 +48,17 @@ def _libraries(base: Path) -> dict[str, str]:
     return {} if base == Path(sys.base_prefix) else {"LD_LIBRARY_PATH": str(base / "lib")}
 
 
+def _copy_pip(packages: Path) -> None:
+    """Make a Python that is like the base image's, which has no packages but pip. To copy it is sooner done than to
+    install it."""
+    pip = importlib.metadata.distribution("pip")
+    for file in pip.files or ():
+        if file.parts[0] != "..":  # which are the scripts
+            target = packages / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(pip.locate_file(file), target)
+
+
 class BuiltImage:
     """What the first stage of the Dockerfile builds.
 
@@ -71,14 +83,14 @@ class BuiltImage:
                     shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
                 else:
                     shutil.copy(ROOT / source, target)
-        # In the place of the base image's Python, which has no packages but pip.
         python = self.folder / "python"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("FADER_", "PYTHON"))}
         environment |= _libraries(self._base)
         subprocess.run(
-            [self._base / "bin" / _PYTHON, "-m", "venv", python],
+            [self._base / "bin" / _PYTHON, "-m", "venv", "--without-pip", python],
             env=environment, umask=0o022, capture_output=True, timeout=PATIENCE, check=True,
         )  # fmt: skip
+        _copy_pip(python / "lib" / _PYTHON / "site-packages")
         given = {name: value for name, value in self.build.environment.items() if name != "PIP_CACHE_DIR"}
         environment |= given | {"PATH": f"{python / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         for run in self.build.values("RUN"):

@@ -20,6 +20,8 @@ from services.redis_server import RedisDatabases
 
 NODES = 3
 CLIENTS = 24
+PAUSE = 0.2
+"""Seconds between switching there and back and doing so again: the cores are there for the restarts, too."""
 
 
 class Observer:
@@ -58,7 +60,7 @@ class Pipeline:
         self._thread.start()
 
     def _write(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(PAUSE):
             for verb in ("off", "on"):
                 done = program(verb, "rolling", "-e", "production", "--json", **self._environment)
                 if done.code == 0:

@@ -4,10 +4,12 @@ Values come from pools in which the interesting ones lie side by side (numbers t
 networks, letters whose case is special), so that rules match often but not always. Now and then anything goes.
 """
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -71,6 +73,20 @@ identifiers = st.sampled_from(("user-1", "user-2", "", "é", "😊", "42")) | st
 moments = st.just(datetime(2026, 3, 1, 13, tzinfo=timezone(timedelta(hours=1)))) | st.integers(0, 10**6).map(
     lambda minutes: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
 )
+
+_TIMES_AS_MANY = int(os.environ.get("ORACLE_EXAMPLES", "1"))
+
+
+def examples(count: int) -> settings:
+    """So many random examples, the same each time; or as many times more as ``ORACLE_EXAMPLES`` says, and other ones
+    each time."""
+    return settings(
+        max_examples=count * _TIMES_AS_MANY,
+        derandomize=_TIMES_AS_MANY == 1,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fader.compiler import NEVER_HELD, Cast, compile_flag
@@ -14,7 +14,7 @@ from fader.context import Context, EvaluationContext
 from fader.functions import Enabled, write_decide, write_enabled
 from fader.model import Constraint, Flag, Rollout, Rule, Segment, Snapshot, Split, Variant, WeightedVariant
 from fader.snapshot import FlagSet
-from flag_strategies import World, contexts, worlds
+from flag_strategies import World, contexts, examples, worlds
 
 
 def flag_set(*flags: Flag, segments: dict[str, Segment] | None = None) -> FlagSet:
@@ -31,7 +31,7 @@ def context_of(attributes: dict[str, Any]) -> EvaluationContext:
     )
 
 
-@settings(max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(100)
 @given(worlds(), contexts(), st.integers(0, 2**32))
 def test_both_functions_say_the_same_and_count_the_same(world: World, attributes: dict[str, Any], seed: int) -> None:
     context = context_of(attributes)

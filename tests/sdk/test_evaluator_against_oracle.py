@@ -4,12 +4,11 @@ Where evaluation draws at random the oracle knows every outcome, and the evaluat
 the same each time; ``ORACLE_EXAMPLES=20`` makes them twenty times as many, and different each time.
 """
 
-import os
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fader.context import Context, EvaluationContext
@@ -24,6 +23,7 @@ from flag_strategies import (
     World,
     constraints,
     contexts,
+    examples,
     flags,
     segments,
     suited_to,
@@ -33,17 +33,6 @@ from long_lists import members_of
 from oracle import Oracle, Outcome, holds, murmur3
 
 ENVIRONMENT, APP = "free", "pro"
-TIMES_AS_MANY = int(os.environ.get("ORACLE_EXAMPLES", "1"))
-
-
-def examples(count: int) -> settings:
-    return settings(
-        max_examples=count * TIMES_AS_MANY,
-        derandomize=TIMES_AS_MANY == 1,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 def flag_set_of(world: World) -> FlagSet:
@@ -104,7 +93,7 @@ def test_every_operator_answers_as_in_the_oracle_for_every_pair_of_values(operat
                 assert_same_answers(only_asking(constraint), asked)
 
 
-@examples(200)
+@examples(100)
 @given(st.text(max_size=6), st.text(min_size=1, max_size=12))
 def test_a_rollout_ends_at_the_bucket_at_which_it_ends_in_the_oracle(salt: str, identifier: str) -> None:
     hashed = murmur3(f"{salt or 'checkout'}:{identifier}".encode(), 0)
@@ -119,7 +108,7 @@ def test_a_rollout_ends_at_the_bucket_at_which_it_ends_in_the_oracle(salt: str, 
 some_contexts = st.lists(contexts(), min_size=1, max_size=4)
 
 
-@examples(300)
+@examples(150)
 @given(constraints(), st.lists(contexts(), min_size=4, max_size=8))
 def test_a_constraint_holds_for_those_for_whom_it_does_in_the_oracle(
     constraint: Constraint, asked: list[dict[str, Any]]
@@ -127,20 +116,20 @@ def test_a_constraint_holds_for_those_for_whom_it_does_in_the_oracle(
     assert_same_answers(only_asking(constraint), asked)
 
 
-@examples(200)
+@examples(100)
 @given(segments(SEGMENT_KEYS[0]), some_contexts)
 def test_a_segment_has_the_members_that_it_has_in_the_oracle(segment: Segment, asked: list[dict[str, Any]]) -> None:
     flag = Flag(key="checkout", enabled=True, rules=(Rule(id="only", segments=(segment.key,)),))
     assert_same_answers(World({"checkout": flag}, {segment.key: segment}), asked)
 
 
-@examples(250)
+@examples(120)
 @given(flags(), some_contexts)
 def test_a_flag_answers_as_in_the_oracle(flag: Flag, asked: list[dict[str, Any]]) -> None:
     assert_same_answers(World({flag.key: flag}, {}), asked)
 
 
-@examples(250)
+@examples(120)
 @given(worlds(), some_contexts)
 def test_flags_that_refer_to_one_another_answer_as_in_the_oracle(world: World, asked: list[dict[str, Any]]) -> None:
     assert_same_answers(world, asked)
@@ -151,7 +140,7 @@ def different(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {key: after.get(key) for key in before | after if before.get(key) != after.get(key)}
 
 
-@examples(100)
+@examples(60)
 @given(worlds(), worlds(), st.sets(st.sampled_from((*FLAG_KEYS, *SEGMENT_KEYS))), some_contexts)
 def test_flags_answer_as_in_the_oracle_after_a_change(
     before: World, other: World, untouched: set[str], asked: list[dict[str, Any]]
@@ -178,7 +167,7 @@ def test_flags_answer_as_in_the_oracle_after_a_change(
     assert_same_answers(before, asked, flag_set)
 
 
-@examples(100)
+@examples(60)
 @given(worlds(), some_contexts)
 def test_an_explanation_tells_what_the_oracle_finds(world: World, asked: list[dict[str, Any]]) -> None:
     flag_set = flag_set_of(world)

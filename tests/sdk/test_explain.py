@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -22,7 +22,7 @@ from fader.model import (
     WeightedVariant,
 )
 from fader.snapshot import FlagSet
-from flag_strategies import World, contexts, worlds
+from flag_strategies import World, contexts, examples, worlds
 
 GERMAN = Constraint(attribute="country", operator="in", values=("DE",))
 STAFF = Segment(key="staff", targeting_keys=("user-1",))
@@ -62,7 +62,7 @@ def without_draws(flag: Flag) -> Flag:
     return replace(flag, rules=tuple(hashing(rule) for rule in flag.rules))
 
 
-@settings(max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(75)
 @given(worlds(), contexts(), st.booleans())
 def test_an_explanation_is_the_evaluation(world: World, attributes: dict[str, Any], with_ids: bool) -> None:
     context = Context(

@@ -5,8 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PINS   := requirements/constraints.txt
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Tests wait for processes and sockets for a good part of their time, so there are more workers than two cores need.
-WORKERS ?= 3
+CORES  := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+# Tests wait for processes and sockets for a good part of their time, so there are three workers for two cores; and no
+# more than eight, because each has a PostgreSQL of its own, and those tests that must follow one another take as long.
+WORKERS ?= $(shell n=$$((($(CORES) * 3 + 1) / 2)); echo $$((n < 8 ? n : 8)))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format bench load docs pins clean

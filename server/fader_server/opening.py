@@ -84,9 +84,11 @@ class Opening:
                 self._store,
                 admin_token=settings.initial_admin_token,
                 sdk_keys=settings.initial_sdk_keys,
+                client_keys=settings.initial_client_keys,
                 now=self._clock(),
             )
         except ValueError as error:
-            raise SettingsError((f"FADER_INITIAL_ADMIN_TOKEN or FADER_INITIAL_SDK_KEYS: {error}",)) from None
+            names = "FADER_INITIAL_ADMIN_TOKEN, FADER_INITIAL_SDK_KEYS or FADER_INITIAL_CLIENT_KEYS"
+            raise SettingsError((f"{names}: {error}",)) from None
         if not await has_admin_token(self._store):
             _log.warning("nobody can use the admin API yet: set FADER_INITIAL_ADMIN_TOKEN to make a first token")

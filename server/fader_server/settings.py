@@ -51,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     drain_seconds: float
     initial_admin_token: str | None
     initial_sdk_keys: tuple[str, ...]
+    initial_client_keys: tuple[str, ...]
     metrics_token: str | None
 
     def __repr__(self) -> str:
@@ -366,6 +367,15 @@ SETTINGS: Final = (
         default="",
         meaning="SDK keys (`project:environment.secret`, with commas between them) that are made at the start "
         "unless they exist.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_INITIAL_CLIENT_KEYS",
+        field="initial_client_keys",
+        read=_keys,
+        default="",
+        meaning="The same for client keys (`project:environment.client-secret`), with which browsers and phones ask "
+        "for values of flags.",
         is_secret=True,
     ),
     Setting(

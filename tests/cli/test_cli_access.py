@@ -137,6 +137,16 @@ def test_a_key_until_it_is_revoked(cli: Cli, project: str) -> None:
     assert cli("key", "create", "shop", "-e", "production", "--expires", "soon").code == 2
 
 
+def test_a_key_for_browsers(cli: Cli, project: str) -> None:
+    done = cli("key", "create", "web", "--client", "-e", "production")
+    assert done.out.startswith(f"{project}:production.client-")
+    assert "client key for production" in done.err
+    (key,) = [one for one in cli.json("key", "list") if one["name"] == "web"]
+    assert key["kind"] == "client"
+    (line,) = [line for line in cli.ok("key", "list").splitlines() if " web " in line]
+    assert " client " in line
+
+
 def test_tokens_are_held_to_their_role(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.ok("create", "a")
     viewer = cli.json("token", "create", "screen", "--role", "viewer")

@@ -40,7 +40,7 @@ def _until(credential: dict[str, Any]) -> str:
 
 @click.group(cls=Commands)
 def key() -> None:
-    """SDK keys: what applications read flags with."""
+    """SDK keys, and client keys: what applications read flags with."""
 
 
 @key.command("list")
@@ -50,11 +50,16 @@ def list_keys(session: Session) -> None:
     found = session.api.pages(path_of("projects", session.project, "keys"))
 
     def show() -> None:
-        made = table("ID", "NAME", "ENVIRONMENT", "BEGINS WITH", "GOOD UNTIL", "LAST USED")
+        made = table("ID", "NAME", "KIND", "ENVIRONMENT", "BEGINS WITH", "GOOD UNTIL", "LAST USED")
         for one in found:
-            begins = escape(one["prefix"])
             made.add_row(
-                one["id"], escape(one["name"]), one["environment"], begins, _until(one), ago(one["last_used_at"])
+                one["id"],
+                escape(one["name"]),
+                one["kind"],
+                one["environment"],
+                escape(one["prefix"]),
+                _until(one),
+                ago(one["last_used_at"]),
             )
         session.out.print(made)
 
@@ -63,13 +68,19 @@ def list_keys(session: Session) -> None:
 
 @key.command("create")
 @click.argument("name")
+@click.option(
+    "--client", "is_client", is_flag=True, help="For browsers and phones: it asks for values, and never sees rules."
+)
 @_expires
 @with_session(environment=True)
-def create_key(session: Session, name: str, expires: datetime | None) -> None:
+def create_key(session: Session, name: str, is_client: bool, expires: datetime | None) -> None:
     """Make a key for one environment."""
     body = _body(name, expires) | {"environment": session.environment}
+    if is_client:
+        body["kind"] = "client"
     made = session.api.post(path_of("projects", session.project, "keys"), body)
-    session.emit(made, lambda: _show_secret(session, f"key for {session.environment}", made))
+    what = "client key" if is_client else "key"
+    session.emit(made, lambda: _show_secret(session, f"{what} for {session.environment}", made))
 
 
 @key.command("revoke")

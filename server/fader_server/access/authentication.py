@@ -12,7 +12,7 @@ from fader_server.bus import CredentialRevoked, EnvironmentRemoved, Message
 from fader_server.errors import Forbidden, Unauthorized, Unavailable
 from fader_server.standby import Standby
 from fader_server.storage import Store, keys
-from fader_server.storage.records import AdminToken, SdkKey
+from fader_server.storage.records import AdminToken, KeyKind, SdkKey
 
 _log = logging.getLogger(__name__)
 
@@ -115,13 +115,32 @@ class Access:
         self._writing_use: asyncio.Task[None] | None = None
 
     async def sdk_principal(self, authorization: str | None) -> SdkPrincipal:
-        """Who sends this header to the SDKs' endpoints.
+        """Who sends this header to the endpoints at which flags are read with all their rules.
 
         Raises:
             Unauthorized: without a key, or with one that is unknown, expired or revoked.
-            Forbidden: with an admin token.
+            Forbidden: with an admin token or a client key.
             Unavailable: if the database cannot say at the moment.
         """
+        return await self._key_holder(authorization, ("server",))
+
+    async def evaluation_principal(
+        self, authorization: str | None, *, kinds: tuple[KeyKind, ...] = ("server", "client")
+    ) -> SdkPrincipal:
+        """Who sends this header to the endpoints at which flags are evaluated, and only their values are told.
+
+        Args:
+            authorization: The header.
+            kinds: Of keys that are taken.
+
+        Raises:
+            Unauthorized: without a key, or with one that is unknown, expired or revoked.
+            Forbidden: with an admin token, or with a key of another kind.
+            Unavailable: if the database cannot say at the moment.
+        """
+        return await self._key_holder(authorization, kinds)
+
+    async def _key_holder(self, authorization: str | None, kinds: tuple[KeyKind, ...]) -> SdkPrincipal:
         credential = presented(authorization)
         if credential is None:
             raise Unauthorized(
@@ -142,15 +161,20 @@ class Access:
         if key.revoked_at is not None:
             raise Unauthorized(f"SDK key {key.name!r} was revoked.", reason="revoked", hint="Ask for a new key.")
         _refuse_expired("SDK key", key.name, key.expires_at, now)
+        if key.kind not in kinds:
+            raise _wrong_kind(key)
         self._used_keys[key.id] = now
         self._write_use(now)
-        return SdkPrincipal(key.id, key.project, key.environment)
+        return SdkPrincipal(key.id, key.project, key.environment, key.kind)
 
     def recent_sdk_principal(self, authorization: str) -> SdkPrincipal | None:
-        """Who sends this header, if it was looked up lately and was good. ``None`` only says that it was not."""
+        """Who sends this header with a server-side key, if it was looked up lately and was good. ``None`` only says
+        that it was not."""
         credential, now = presented(authorization), self._clock()
         key = None if credential is None else self._keys.recent(digest(credential), now)
-        if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        if key is None or key.kind != "server" or key.revoked_at is not None:
+            return None
+        if key.expires_at is not None and key.expires_at <= now:
             return None
         self._used_keys[key.id] = now
         self._write_use(now)
@@ -244,6 +268,21 @@ class Access:
                 await keys.mark_used(connection, used_keys, used_tokens)
         except Unavailable:
             _log.warning("last uses of %d keys and tokens were not written down", len(used_keys) + len(used_tokens))
+
+
+def _wrong_kind(key: SdkKey) -> Forbidden:
+    """Said only to who has the key, so it may tell which one it is."""
+    if key.kind == "client":
+        return Forbidden(
+            f"{key.name!r} is a client key, for browsers and phones: it asks for values of flags, and not for rules.",
+            reason="wrong_kind",
+            hint="Servers need an SDK key: `fader key create NAME`.",
+        )
+    return Forbidden(
+        f"{key.name!r} is an SDK key, for servers, and only client keys are taken here.",
+        reason="wrong_kind",
+        hint="Browsers and phones need a client key: `fader key create NAME --client`.",
+    )
 
 
 def _refuse_expired(what: str, name: str, expires_at: datetime | None, now: datetime) -> None:

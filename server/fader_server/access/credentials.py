@@ -9,8 +9,13 @@ import re
 import secrets
 from typing import Final, NamedTuple
 
+from fader_server.storage.records import KeyKind
+
 TOKEN_PREFIX: Final = "fader_"  # noqa: S105 - says where a secret begins, is none
 """Lets secret scanners recognise an admin token that has leaked."""
+
+CLIENT_PREFIX: Final = "client-"
+"""What the secret of a client key begins with, so that whoever finds a key in a page sees whether it may be there."""
 
 SHORTEST_SECRET: Final = 16
 """Characters that a secret chosen by the operator must have at least: what is shorter can be guessed."""
@@ -42,9 +47,9 @@ def new_token() -> str:
     return TOKEN_PREFIX + secrets.token_hex(32)
 
 
-def new_sdk_key(project: str, environment: str) -> str:
-    """A fresh key for server-side SDKs, in the form that tools made for Unleash understand as well."""
-    return f"{project}:{environment}.{secrets.token_hex(32)}"
+def new_sdk_key(project: str, environment: str, kind: KeyKind = "server") -> str:
+    """A fresh key of this kind, in the form that tools made for Unleash understand as well."""
+    return f"{project}:{environment}.{CLIENT_PREFIX if kind == 'client' else ''}{secrets.token_hex(32)}"
 
 
 def sdk_key_parts(key: str) -> SdkKeyParts | None:
@@ -59,7 +64,8 @@ def recognisable(key: str) -> str:
     parts = sdk_key_parts(key)
     if parts is None:
         return "…"
-    return f"{parts.project}:{parts.environment}.{parts.secret[:_SHOWN]}…"
+    shown = _SHOWN + (len(CLIENT_PREFIX) if parts.secret.startswith(CLIENT_PREFIX) else 0)
+    return f"{parts.project}:{parts.environment}.{parts.secret[:shown]}…"
 
 
 def presented(authorization: str | None) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.access.credentials import (
+    CLIENT_PREFIX,
     SHORTEST_SECRET,
     TOKEN_PREFIX,
     digest,
@@ -15,13 +16,13 @@ from fader_server.access.credentials import (
     sdk_key_parts,
 )
 from fader_server.storage import Store, environments, keys
-from fader_server.storage.records import AdminToken, SdkKey
+from fader_server.storage.records import AdminToken, KeyKind, SdkKey
 
 INITIAL_NAME = "initial"
 
 
 async def ensure_initial_credentials(
-    store: Store, *, admin_token: str | None, sdk_keys: Sequence[str], now: datetime
+    store: Store, *, admin_token: str | None, sdk_keys: Sequence[str], client_keys: Sequence[str] = (), now: datetime
 ) -> None:
     """See to it that these exist. Doing it again changes nothing; a key that was revoked meanwhile stays
     revoked.
@@ -29,6 +30,7 @@ async def ensure_initial_credentials(
     Args:
         admin_token: ``fader_<secret>``; it gets the role admin, everywhere.
         sdk_keys: ``project:environment.secret`` each; projects and environments must exist.
+        client_keys: ``project:environment.client-secret`` each, likewise.
 
     Raises:
         ValueError: if one has not the form, is too short to be safe, or names an environment that does not
@@ -38,7 +40,9 @@ async def ensure_initial_credentials(
         if admin_token is not None:
             await _ensure_token(connection, admin_token, now)
         for position, sdk_key in enumerate(sdk_keys, start=1):
-            await _ensure_key(connection, f"initial SDK key {position}", sdk_key, now)
+            await _ensure_key(connection, f"initial SDK key {position}", "server", sdk_key, now)
+        for position, client_key in enumerate(client_keys, start=1):
+            await _ensure_key(connection, f"initial client key {position}", "client", client_key, now)
 
 
 async def _ensure_token(connection: AsyncConnection, secret: str, now: datetime) -> None:
@@ -50,11 +54,14 @@ async def _ensure_token(connection: AsyncConnection, secret: str, now: datetime)
         await keys.insert_token(connection, token, digest(secret))
 
 
-async def _ensure_key(connection: AsyncConnection, what: str, secret: str, now: datetime) -> None:
-    parts = sdk_key_parts(secret)
-    if parts is None or len(parts.secret) < SHORTEST_SECRET:
+async def _ensure_key(connection: AsyncConnection, what: str, kind: KeyKind, secret: str, now: datetime) -> None:
+    parts, prefix = sdk_key_parts(secret), CLIENT_PREFIX if kind == "client" else ""
+    if parts is None or len(parts.secret) < len(prefix) + SHORTEST_SECRET:
         form = f"without dots and of at least {SHORTEST_SECRET} characters"
-        raise ValueError(f"{what} must be project:environment.secret, the secret {form}")
+        raise ValueError(f"{what} must be project:environment.{prefix}secret, the secret {form}")
+    # A key must not look like one of the other kind: it would end up where it must not, or not work where it should.
+    if parts.secret.startswith(CLIENT_PREFIX) != (kind == "client"):
+        raise ValueError(f"{what} must {'' if prefix else 'not '}have {CLIENT_PREFIX} before its secret")
     if await environments.state(connection, parts.project, parts.environment) is None:
         raise ValueError(f"{what} is for {parts.project}:{parts.environment}, which does not exist")
     if await keys.key_by_hash(connection, digest(secret)) is None:
@@ -63,7 +70,7 @@ async def _ensure_key(connection: AsyncConnection, what: str, secret: str, now: 
             name=INITIAL_NAME,
             project=parts.project,
             environment=parts.environment,
-            kind="server",
+            kind=kind,
             prefix=recognisable(secret),
             created_at=now,
         )

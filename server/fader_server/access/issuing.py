@@ -13,7 +13,7 @@ from fader_server.bus import Bus, CredentialRevoked, Message
 from fader_server.errors import FieldError, Invalid, NotFound
 from fader_server.storage import Store, environments, keys
 from fader_server.storage.idempotency import Holding, not_held
-from fader_server.storage.records import AdminToken, Role, SdkKey
+from fader_server.storage.records import AdminToken, KeyKind, Role, SdkKey
 
 _NAME_LENGTH = 200
 _LAST_YEAR = 9999
@@ -63,8 +63,10 @@ class CredentialService:
         """The same, with another ``hold``."""
         return CredentialService(self._store, self._bus, self._access, self._clock, hold)
 
-    async def issue_key(self, project: str, environment: str, name: str, expires_at: datetime | None) -> IssuedKey:
-        """Make a key for SDKs in this environment.
+    async def issue_key(
+        self, project: str, environment: str, name: str, expires_at: datetime | None, kind: KeyKind = "server"
+    ) -> IssuedKey:
+        """Make a key for SDKs, or for browsers and apps, in this environment.
 
         Raises:
             Invalid: if the name or the expiry is of no use, or there is no such environment.
@@ -80,13 +82,13 @@ class CredentialService:
                     FieldError("environment", f"there is no environment {environment!r}", f"One of: {known}.")
                 )
             _refuse(errors)
-            secret = new_sdk_key(project, environment)
+            secret = new_sdk_key(project, environment, kind)
             key = SdkKey(
                 id=new_id(),
                 name=name,
                 project=project,
                 environment=environment,
-                kind="server",
+                kind=kind,
                 prefix=recognisable(secret),
                 created_at=now,
                 expires_at=expires_at,

@@ -4,17 +4,19 @@ from typing import Final
 
 from msgspec import Struct
 
-from fader_server.storage.records import Role
+from fader_server.storage.records import KeyKind, Role
 
 _RANK: Final[dict[Role, int]] = {"viewer": 0, "editor": 1, "admin": 2}
 
 
 class SdkPrincipal(Struct, frozen=True):
-    """A process that reads the flags of one environment."""
+    """A process that reads the flags of one environment; or, with a ``client`` key, a browser or an app that asks what
+    they evaluate to."""
 
     key_id: str
     project: str
     environment: str
+    kind: KeyKind = "server"
 
 
 class AdminPrincipal(Struct, frozen=True):

@@ -10,6 +10,7 @@ from fader import model
 FlagKind: TypeAlias = Literal["release", "ops", "experiment", "permission"]
 ChangeKind: TypeAlias = Literal["flag", "segment", "environment"]
 Role: TypeAlias = Literal["viewer", "editor", "admin"]
+KeyKind: TypeAlias = Literal["server", "client"]
 
 
 class Record(Struct, frozen=True):
@@ -170,13 +171,15 @@ class NodePropagation(Record, frozen=True, kw_only=True):
 
 
 class SdkKey(Record, frozen=True, kw_only=True):
-    """What is known of a key: never the secret itself, only enough of it (``prefix``) to recognise it by."""
+    """What is known of a key: never the secret itself, only enough of it (``prefix``) to recognise it by. A key of kind
+    ``server`` reads flags with their rules; one of kind ``client``, which anybody can find in a page or an app, only
+    asks what they evaluate to."""
 
     id: str
     name: str
     project: str
     environment: str
-    kind: str
+    kind: KeyKind
     prefix: str
     created_at: datetime
     expires_at: datetime | None = None

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 TOKEN = "fader_" + "t" * 32
 SDK_KEY = "default:production." + "s" * 32
+CLIENT_KEY = "default:production.client-" + "c" * 32
 
 
 class Clock:
@@ -96,6 +97,54 @@ async def test_keys_and_tokens_do_not_stand_in_for_each_other(access: Access) ->
     with pytest.raises(Forbidden, match="SDK key"):
         await access.admin_principal(f"Bearer {SDK_KEY}")
     assert (await access.admin_principal(f"Bearer {TOKEN}")).role == "admin"
+
+
+@pytest.fixture
+async def client_key(store: Store) -> str:
+    await ensure_initial_credentials(store, admin_token=None, sdk_keys=[], client_keys=[CLIENT_KEY], now=BEGIN)
+    return CLIENT_KEY
+
+
+async def test_a_client_key_only_asks_for_values(access: Access, client_key: str) -> None:
+    principal = await access.evaluation_principal(f"Bearer {client_key}")
+    assert (principal.kind, principal.project, principal.environment) == ("client", "default", "production")
+    assert await access.evaluation_principal(client_key, kinds=("client",)) == principal
+    with pytest.raises(Forbidden, match="client key, for browsers") as refused:
+        await access.sdk_principal(client_key)
+    assert refused.value.reason == "wrong_kind"
+    # Not even just after it was good for something else.
+    assert access.recent_sdk_principal(client_key) is None
+    with pytest.raises(Forbidden, match="admin token"):
+        await access.admin_principal(client_key)
+
+
+async def test_where_browsers_ask_a_key_of_a_server_is_refused(access: Access) -> None:
+    assert (await access.evaluation_principal(SDK_KEY)).kind == "server"
+    with pytest.raises(Forbidden, match="only client keys") as refused:
+        await access.evaluation_principal(SDK_KEY, kinds=("client",))
+    assert refused.value.reason == "wrong_kind"
+    assert (await access.sdk_principal(SDK_KEY)).kind == "server"
+
+
+@pytest.mark.parametrize("header", [None, f"Bearer {TOKEN}", "Bearer default:production.client-" + "x" * 32])
+async def test_strangers_get_no_values_either(access: Access, header: str | None) -> None:
+    with pytest.raises((Unauthorized, Forbidden)):
+        await access.evaluation_principal(header)
+
+
+async def test_a_refused_use_is_no_use(access: Access, store: Store, client_key: str) -> None:
+    with pytest.raises(Forbidden):
+        await access.sdk_principal(client_key)
+    await access.close()
+    assert [key.last_used_at for key in await _listed(store)] == [None, None]
+
+
+async def test_a_key_shows_its_kind(credentials: CredentialService) -> None:
+    issued = await credentials.issue_key("default", "staging", "web", None, "client")
+    assert issued.key.kind == "client"
+    assert issued.secret.startswith("default:staging.client-")
+    assert issued.secret.startswith(issued.key.prefix.removesuffix("…"))
+    assert len(issued.key.prefix) == len("default:staging.client-0123…")
 
 
 async def test_an_expired_key_is_refused_even_if_it_was_seen_just_now(
@@ -189,6 +238,23 @@ async def test_without_initial_credentials_there_are_none(tmp_path: Path) -> Non
     await ensure_initial_credentials(store, admin_token=None, sdk_keys=[], now=BEGIN)
     assert not await has_admin_token(store)
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("sdk_keys", "client_keys", "told"),
+    [
+        ([CLIENT_KEY], [], "initial SDK key 1 must not have client- before its secret"),
+        ([], [SDK_KEY], "initial client key 1 must have client- before its secret"),
+        ([], ["default:production.client-0123456789"], "16 characters"),
+        ([], ["default:nowhere.client-" + "c" * 32], "client key 1 is for default:nowhere"),
+    ],
+)
+async def test_an_initial_key_must_look_like_what_it_is(
+    store: Store, sdk_keys: list[str], client_keys: list[str], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        await ensure_initial_credentials(store, admin_token=None, sdk_keys=sdk_keys, client_keys=client_keys, now=BEGIN)
+    assert len(await _listed(store)) == 1
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,15 @@ def test_a_key_is_shown_once(admin: AdminClient, project: str) -> None:
     assert secret.startswith(listed["prefix"].removesuffix("…"))
 
 
+def test_a_client_key_is_made_on_request(admin: AdminClient, project: str) -> None:
+    created = admin.post(f"/projects/{project}/keys", {"name": "web", "environment": "production", "kind": "client"})
+    assert (created.status, created.body["kind"]) == (201, "client")
+    assert created.body["secret"].startswith(f"{project}:production.client-")
+    [listed] = admin.get(f"/projects/{project}/keys").body["items"]
+    assert (listed["kind"], listed["prefix"][:-5]) == ("client", f"{project}:production.client-")
+    assert admin.as_token(created.body["secret"]).get("/whoami").status == 403
+
+
 def test_a_revoked_key_stays_in_the_list_and_is_announced(
     server: AdminServer, admin: AdminClient, project: str
 ) -> None:
@@ -50,6 +59,7 @@ def test_a_revoked_key_stays_in_the_list_and_is_announced(
         ({"name": "", "environment": "production"}, "name"),
         ({"name": "a\nb", "environment": "production"}, "name"),
         ({"name": "a", "environment": "prod"}, "environment"),
+        ({"name": "a", "environment": "production", "kind": "browser"}, "kind"),
         ({"name": "a", "environment": "production", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "a", "environment": "production", "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
         ({"name": "a", "environment": "production", "expires_at": "soon"}, "expires_at"),

@@ -40,7 +40,7 @@ async def list_keys(
     "/projects/{project:str}/keys",
     **writing(
         "create_key",
-        "Create an SDK key for an environment",
+        "Create an SDK key or a client key for an environment",
         role="admin",
         scope="project",
         body=IssueKey,
@@ -51,7 +51,8 @@ async def list_keys(
 )
 async def create_key(admin: Admin, principal: Principal, project: InPath, data: JSONBody[IssueKey]) -> NewKey:
     refuse_environment(principal, data.environment)
-    return new_key_view(await admin.credentials.issue_key(project, data.environment, data.name, data.expires_at))
+    issued = await admin.credentials.issue_key(project, data.environment, data.name, data.expires_at, data.kind)
+    return new_key_view(issued)
 
 
 @delete(

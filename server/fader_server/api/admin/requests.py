@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fader import model
 from fader_server.flags.findings import KEY_FORM
-from fader_server.storage.records import FlagKind, Role
+from fader_server.storage.records import FlagKind, KeyKind, Role
 
 Key = Annotated[
     str,
@@ -249,10 +249,11 @@ class Explain(Body, frozen=True, kw_only=True):
 
 
 class IssueKey(Body, frozen=True, kw_only=True):
-    """An SDK key that is to be."""
+    """An SDK key that is to be: for servers, or (``client``) for browsers and phones, which only see values."""
 
     name: Name
     environment: str
+    kind: KeyKind = "server"
     expires_at: datetime | None = None
 
 

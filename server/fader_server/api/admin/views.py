@@ -22,6 +22,7 @@ from fader_server.storage.records import (
     ConfigurationState,
     EnvironmentState,
     FlagKind,
+    KeyKind,
     LoggedChange,
     NodePropagation,
     Role,
@@ -136,7 +137,7 @@ class Key(Struct, frozen=True):
     name: str
     project: str
     environment: str
-    kind: str
+    kind: KeyKind
     prefix: str
     created_at: datetime
     expires_at: datetime | None

@@ -1,0 +1,106 @@
+"""How far a ramp has come, as it is kept between two looks."""
+
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from fader_server.ramps.evidence import Arm, Evidence
+from fader_server.ramps.plan import Plan, Step
+
+Status: TypeAlias = Literal["running", "paused", "held", "baking", "released", "rolled_back", "aborted"]
+Verdict: TypeAlias = Literal["ok", "worse", "inconclusive", "cannot measure"]
+
+OVER: Final[frozenset[Status]] = frozenset({"released", "rolled_back", "aborted"})
+"""Nothing more happens to a ramp that is there."""
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """What one guard has counted since the step began.
+
+    Args:
+        treatment: Users with the feature.
+        control: Users without.
+        are_events: Whether any of it was recorded without a user, so that these are events.
+    """
+
+    treatment: Arm = Arm()
+    control: Arm = Arm()
+    are_events: bool = False
+
+
+class GuardProgress(Struct, frozen=True, kw_only=True):
+    """Where a guard stands in the present step.
+
+    Args:
+        evidence: What it has found.
+        verdict: What that means.
+        are_events: As of ``Counted``.
+        is_told: Whether what there was to tell of it has been told.
+    """
+
+    evidence: Evidence = Evidence()
+    verdict: Verdict = "inconclusive"
+    are_events: bool = False
+    is_told: bool = False
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """Where a guard that asks Prometheus stands.
+
+    Args:
+        value: What it was told last; ``None`` if nothing.
+        beyond: How many times in a row it was beyond its limit.
+        unmeasured: How many times in a row there was no answer.
+        is_told: Whether what there was to tell of it has been told.
+    """
+
+    value: float | None = None
+    beyond: int = 0
+    unmeasured: int = 0
+    is_told: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """What that means."""
+        if self.unmeasured:
+            return "cannot measure"
+        return "inconclusive" if self.beyond else "ok"
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """Where a ramp stands.
+
+    Args:
+        status: What it is doing.
+        step: Which step it is in, counted from 0.
+        began: When it came there.
+        looked: When it was looked at last.
+        watched_seconds: How much of the time since then it was watched.
+        is_approved: Whether somebody has approved of going on.
+        why: Why it does not go on, or has ended; empty while it goes on.
+        guards: By their ids.
+        prometheus: By their ids.
+        is_silence_told: Whether it has been told that guards see nobody.
+    """
+
+    status: Status = "running"
+    step: int = 0
+    began: datetime
+    looked: datetime
+    watched_seconds: float = 0.0
+    is_approved: bool = False
+    why: str = ""
+    guards: dict[str, GuardProgress] = {}
+    prometheus: dict[str, Checked] = {}
+    is_silence_told: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.status in OVER
+
+
+def step_of(plan: Plan, progress: Progress) -> Step:
+    """The step that it is in; the last one while it is baking."""
+    return plan.steps[min(progress.step, len(plan.steps) - 1)]

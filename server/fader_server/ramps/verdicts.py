@@ -1,0 +1,85 @@
+"""What guards make of what has been counted and measured since the last look."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from fader_server.ramps.plan import WHOLE, GuardPlan, Plan, PrometheusGuard, Step
+from fader_server.ramps.progress import Checked, Counted, GuardProgress, Progress, Verdict, step_of
+
+WITHOUT_USERS: Final = 0.1
+"""The share of its α that a guard is trusted with which has counted events: they depend on each other more than users
+do."""
+
+_SUSPICIOUS: Final = 10.0
+"""Odds against a feature at which a step does not end, although they are not enough to turn back."""
+
+_LONGEST_LOOK: Final = timedelta(seconds=30)
+"""Time between two looks counts as watched up to here. What has gone by while no server looked, or what a clock has
+jumped, is not."""
+
+
+def measured(
+    plan: Plan,
+    progress: Progress,
+    counted: Mapping[str, Counted],
+    asked: Mapping[str, float | None],
+    now: datetime,
+) -> Progress:
+    """A ramp's progress with the present verdict of each guard; arguments as of ``moves.look``."""
+    step = step_of(plan, progress)
+    guards = {
+        guard.id: _guard_measured(plan, guard, step, progress.guards.get(guard.id, GuardProgress()), counted)
+        for guard in plan.guards
+    }
+    prometheus = {
+        guard.id: _checked(guard, progress.prometheus.get(guard.id, Checked()), asked) for guard in plan.prometheus
+    }
+    passed = min(max(now - progress.looked, timedelta()), _LONGEST_LOOK if plan.is_guarded else timedelta.max)
+    watched = progress.watched_seconds
+    if progress.status in ("running", "baking"):
+        watched += passed.total_seconds()
+    return replace(progress, guards=guards, prometheus=prometheus, looked=now, watched_seconds=watched)
+
+
+def _guard_measured(
+    plan: Plan, guard: GuardPlan, step: Step, before: GuardProgress, counted: Mapping[str, Counted]
+) -> GuardProgress:
+    seen = counted.get(guard.id, Counted())
+    evidence = before.evidence.look(seen.treatment, seen.control, guard.margin)
+    are_events = before.are_events or seen.are_events
+    alpha = plan.alpha_each * (WITHOUT_USERS if are_events else 1)
+    enough = evidence.treatment.exposed >= step.least_exposed
+    if evidence.is_worse(alpha):
+        verdict: Verdict = "worse"
+    elif step.percentage >= WHOLE or not (evidence.treatment.exposed and evidence.control.exposed):
+        verdict = "cannot measure"
+    elif not enough or evidence.is_worse(1 / _SUSPICIOUS):
+        verdict = "inconclusive"
+    else:
+        verdict = "ok"
+    return replace(before, evidence=evidence, verdict=verdict, are_events=are_events)
+
+
+def _checked(guard: PrometheusGuard, before: Checked, asked: Mapping[str, float | None]) -> Checked:
+    if guard.id not in asked:
+        return before
+    value = asked[guard.id]
+    if value is None:
+        return replace(before, value=None, unmeasured=before.unmeasured + 1)
+    is_beyond = (guard.max is not None and value > guard.max) or (guard.min is not None and value < guard.min)
+    return replace(before, value=value, unmeasured=0, beyond=before.beyond + 1 if is_beyond else 0)
+
+
+def finding(guard: GuardPlan, state: GuardProgress) -> str:
+    """What a guard has found, in a sentence."""
+    treatment, control = state.evidence.treatment, state.evidence.control
+    what = "failed" if guard.kind == "failures" else "had to wait too long"
+    who = "events" if state.are_events else "users"
+    times = "" if state.evidence.ratio is None else f", {state.evidence.ratio:.1f} times as many"
+    return (
+        f"{guard.id}: {treatment.failed:,} of {treatment.exposed:,} {who} with the feature {what}, and"
+        f" {control.failed:,} of {control.exposed:,} without{times}"
+    )

@@ -20,6 +20,7 @@ from fader_server.api import health, metrics, sdk, segment_members
 from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
+from fader_server.api.cors import Cors
 from fader_server.api.openapi import openapi_config
 from fader_server.api.problems import exception_handlers
 from fader_server.api.request_limits import RequestLimits, RequestRates
@@ -108,9 +109,13 @@ def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, AckShortcut
         It, and what takes acknowledgements in its place where they may.
     """
     telemetry: Telemetry = app.state.telemetry
-    rates = RequestRates(sdk=settings.sdk_requests_per_second, admin=settings.admin_requests_per_second)
+    rates = RequestRates(
+        sdk=settings.sdk_requests_per_second,
+        client=settings.client_requests_per_second,
+        admin=settings.admin_requests_per_second,
+    )
     limited = RequestLimits(app, rates, telemetry.metrics.admission_refused)
-    logged = RequestLog(limited, telemetry.metrics)
+    logged = RequestLog(Cors(limited, settings.cors_origins), telemetry.metrics)
     if telemetry.requests is not None:
         return RequestSpans(logged, telemetry.requests), None
     return SnapshotShortcut(logged, app, limited), AckShortcut(app, limited)

@@ -78,6 +78,7 @@ def serve_at(listening: socket.socket, settings: Settings, link: Link | None = N
         access_log=False,
         server_header=False,
         lifespan="off",
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds * (1 - _SHARE_FOR_GOODBYES))),
     )
     server = _Server(config, app, settings, listening, oversight, link)

@@ -5,6 +5,7 @@ platforms hand over secrets. Everything that is wrong is said at once, before an
 """
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from msgspec import Struct
 
 LogFormat: TypeAlias = Literal["json", "console"]
 Migrating: TypeAlias = Literal["auto", "always", "never"]
+
+ANY_ORIGIN: Final = "*"
+"""In place of the origins of pages: all of them."""
 
 _SHORTEST_TOKEN: Final = 16
 
@@ -44,11 +48,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     member_bytes_per_second: int
     resumes_per_second: int
     sdk_requests_per_second: int
+    client_requests_per_second: int
     admin_requests_per_second: int
     request_seconds: float
     stuck_seconds: float
     shutdown_seconds: float
     drain_seconds: float
+    cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
     initial_admin_token: str | None
     initial_sdk_keys: tuple[str, ...]
     initial_client_keys: tuple[str, ...]
@@ -126,6 +133,24 @@ def _token(text: str) -> str:
 
 def _keys(text: str) -> tuple[str, ...]:
     return tuple(key.strip() for key in text.split(",") if key.strip())
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/").lower() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if origin != ANY_ORIGIN and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", origin):
+            raise ValueError("must be origins such as https://shop.example, with commas between them, or * for all")
+    return origins
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    networks = tuple(network.strip() for network in text.split(",") if network.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError("must be addresses and networks such as 10.0.0.0/8, with commas between them") from None
+    return networks
 
 
 def _database(text: str) -> str:
@@ -316,11 +341,19 @@ SETTINGS: Final = (
         "Opening a stream is none of them; of acknowledgements, four count as one.",
     ),
     Setting(
+        name="FADER_CLIENT_REQUESTS_PER_SECOND",
+        field="client_requests_per_second",
+        read=_integer(1, 1_000_000),
+        default="100",
+        meaning="The same for one client key, from one address: everybody who opens a page has its key. An office, or "
+        "a network of phones, may be one address. Behind a proxy, see `FADER_TRUSTED_PROXIES`.",
+    ),
+    Setting(
         name="FADER_ADMIN_REQUESTS_PER_SECOND",
         field="admin_requests_per_second",
         read=_integer(1, 1_000_000),
         default="300",
-        meaning="The same for one admin token.",
+        meaning="How many requests one admin token may make in a second, in the same way.",
     ),
     Setting(
         name="FADER_REQUEST_SECONDS",
@@ -351,6 +384,22 @@ SETTINGS: Final = (
         default="0",
         meaning="How much of that passes before new connections are refused. Meanwhile `/health/ready` says 503 and "
         "everything is answered: as long as your load balancer takes to notice.",
+    ),
+    Setting(
+        name="FADER_CORS_ORIGINS",
+        field="cors_origins",
+        read=_origins,
+        default=ANY_ORIGIN,
+        meaning="Pages of which origins may ask for values of flags, with a client key: `https://shop.example`, with "
+        "commas between several, or `*` for all. All other paths are closed to pages.",
+    ),
+    Setting(
+        name="FADER_TRUSTED_PROXIES",
+        field="trusted_proxies",
+        read=_proxies,
+        default="127.0.0.1,::1",
+        meaning="Addresses and networks of proxies whose `X-Forwarded-For` tells a client's address, with commas "
+        "between them. Limits for each address, and flags that ask for it, need it.",
     ),
     Setting(
         name="FADER_INITIAL_ADMIN_TOKEN",

@@ -51,6 +51,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("FADER_COLOUR_OF_THE_SKY", "blue", "unset it"),
         ("DATABASE_URL", "fader.db", "sqlite:///fader.db"),
         ("FADER_INITIAL_ADMIN_TOKEN_FILE", "/nowhere/token", "cannot be read"),
+        ("FADER_CORS_ORIGINS", "shop.example", "https://shop.example"),
+        ("FADER_CORS_ORIGINS", "https://shop.example/cart", "https://shop.example"),
+        ("FADER_TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_mend(variable: str, value: str, said: str) -> None:
@@ -65,6 +68,13 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({"FADER_PORT": "x", "FADER_LOG_LEVEL": "y", "FADER_PROT": "1"})
     assert len(caught.value.problems) == 3
+
+
+def test_lists() -> None:
+    told = read_settings({"FADER_CORS_ORIGINS": "https://Shop.example/, capacitor://localhost,", "FADER_WORKERS": "1"})
+    assert told.cors_origins == ("https://shop.example", "capacitor://localhost")
+    assert read_settings({}).cors_origins == ("*",)
+    assert read_settings({"FADER_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}).trusted_proxies == ("10.0.0.0/8", "::1")
 
 
 def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:

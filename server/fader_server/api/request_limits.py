@@ -1,18 +1,20 @@
 """How many requests one key or token may make; around the application, so that a request beyond costs next to nothing.
 
-Who is known is told by the answers: a credential that was let in once has an allowance of its own. All that were not
-share that of one token, so that nobody who guesses keys, or floods the server with made-up ones, keeps the database
-busy with them.
+Who is known is told by the answers: a credential that was let in once has an allowance of its own (a client key has one
+for each address). All that were not share that of one token, so that nobody who guesses keys, or floods the server with
+made-up ones, keeps the database busy with them.
 """
 
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final, Literal, TypeAlias, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec import Struct
 
+from fader_server.access.credentials import CLIENT_PREFIX
+from fader_server.api.client_allowances import ClientAllowances
 from fader_server.api.problems import send_problem
 from fader_server.api.request_log import is_probe
 from fader_server.api.turnstile import Turnstile
@@ -31,8 +33,13 @@ _REMEMBERED: Final = 10_000
 _CROWDED: Final = 5
 """Seconds after which to try again where there are too many connections."""
 
-_SDK: Final = "/sdk/"
+_OF_KEYS: Final = ("/sdk/", "/ofrep/", "/api/client", "/api/frontend", "/api/proxy")
+"""What paths begin with that are asked with keys; all others are asked with admin tokens."""
+
 _STREAM: Final = "/sdk/v1/stream"
+_OF_CLIENT_KEYS: Final = f".{CLIENT_PREFIX}".encode()
+
+_Kind: TypeAlias = Literal["sdk", "client", "admin"]
 
 
 class RequestRates(Struct, frozen=True, kw_only=True):
@@ -40,10 +47,12 @@ class RequestRates(Struct, frozen=True, kw_only=True):
 
     Args:
         sdk: Of one SDK key.
+        client: Of one client key, from one address.
         admin: Of one admin token.
     """
 
     sdk: float
+    client: float
     admin: float
 
 
@@ -68,7 +77,8 @@ class RequestLimits:
         self._rates = rates
         self._refused = refused
         self._clock = clock
-        self._known: dict[tuple[bool, int], Turnstile] = {}
+        self._known: dict[tuple[_Kind, int], Turnstile] = {}
+        self._clients = ClientAllowances(lambda: self._allowance(rates.client))
         self._strangers = self._allowance(rates.admin)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -80,10 +90,11 @@ class RequestLimits:
             crowded = Busy("This server has as many connections as it may have.", retry_after=_CROWDED)
             return send_problem(scope, send, crowded, {"Connection": "close"})
         path = cast("HTTPScope", scope)["path"]
-        # Where keys are looked up, their digests are compared. Here one that is mistaken for another shares its
-        # allowance, no more; and a secret need not be kept.
-        credential = path.startswith(_SDK), hash(_authorization(scope))
-        known = self._known.get(credential)
+        credential = _credential(scope)
+        if credential[0] == "client":
+            known = self._clients.of(credential[1], _host(scope))
+        else:
+            known = self._known.get(credential)
         if known is None:
             wait = self._strangers.enter(1.0, self._clock())
             if not wait:
@@ -93,7 +104,7 @@ class RequestLimits:
             wait = 0.0 if path == _STREAM else known.enter(1.0, self._clock())
             if not wait:
                 return self._app(scope, receive, send)
-            limit, rate = "requests_per_key", self._rate(credential)
+            limit, rate = "requests_per_key", self._rate(credential[0])
         self._refused(cast("Limit", limit))
         retry_after = math.ceil(wait)
         beyond = TooManyRequests("There were too many requests with this key or token.", retry_after=retry_after)
@@ -106,13 +117,19 @@ class RequestLimits:
             authorization: The header that it came in.
             requests: What it counts as, for one that costs less than others.
         """
-        known = self._known.get((True, hash(authorization)))
+        known = self._known.get(("sdk", hash(authorization)))
         return known is not None and known.lets_in(requests, self._clock())
 
-    def _rate(self, credential: tuple[bool, int]) -> float:
-        return self._rates.sdk if credential[0] else self._rates.admin
+    def _rate(self, kind: _Kind) -> float:
+        match kind:
+            case "sdk":
+                return self._rates.sdk
+            case "client":
+                return self._rates.client
+            case "admin":
+                return self._rates.admin
 
-    def _introducing(self, credential: tuple[bool, int], send: Send) -> Send:
+    def _introducing(self, credential: tuple[_Kind, int], send: Send) -> Send:
         async def introduce(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 self._remember(credential)
@@ -120,19 +137,39 @@ class RequestLimits:
 
         return introduce
 
-    def _remember(self, credential: tuple[bool, int]) -> None:
+    def _remember(self, credential: tuple[_Kind, int]) -> None:
+        kind, key = credential
+        if kind == "client":
+            self._clients.introduce(key)
+            return
         if credential in self._known:
             return
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
-        self._known[credential] = self._allowance(self._rate(credential))
+        self._known[credential] = self._allowance(self._rate(kind))
 
     def _allowance(self, rate: float) -> Turnstile:
         return Turnstile(rate, rate * _WINDOW, _LONGEST, self._clock())
 
 
-def _authorization(scope: Scope) -> bytes:
-    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+def _credential(scope: Scope) -> tuple[_Kind, int]:
+    """What a request is counted by.
+
+    Where keys are looked up, their digests are compared. Here one that is mistaken for another shares its allowance, no
+    more; and a secret need not be kept. Nor does it matter whether a key is what it looks like: if it is not, nobody
+    is ever let in with it.
+    """
+    is_of_key = scope["path"].startswith(_OF_KEYS)
+    names = (b"authorization", b"x-api-key") if is_of_key else (b"authorization",)
+    given = next((value for name, value in scope["headers"] if name in names), b"")
+    if not is_of_key:
+        return "admin", hash(given)
+    return "client" if _OF_CLIENT_KEYS in given else "sdk", hash(given)
+
+
+def _host(scope: Scope) -> str:
+    client = scope["client"]
+    return client[0] if client else ""
 
 
 def _fields(policy: str, rate: float, retry_after: int) -> dict[str, str]:

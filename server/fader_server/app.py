@@ -26,6 +26,7 @@ from fader_server.api.problems import exception_handlers
 from fader_server.api.request_limits import RequestLimits, RequestRates
 from fader_server.api.request_log import RequestLog
 from fader_server.api.request_spans import RequestSpans
+from fader_server.api.shortcut import Shortcut
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
 from fader_server.bus import Bus, Message
 from fader_server.bus.in_process import InProcessBus
@@ -101,12 +102,12 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
     )
 
 
-def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, AckShortcut | None]:
+def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, Sequence[Shortcut]]:
     """The application as a server runs it: nobody asks too often, and each request has a line in the log, a place in
     the metrics, and a span where traces are wanted.
 
     Returns:
-        It, and what takes acknowledgements in its place where they may.
+        It, and what connections may ask for answers in its place.
     """
     telemetry: Telemetry = app.state.telemetry
     rates = RequestRates(
@@ -117,8 +118,8 @@ def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, AckShortcut
     limited = RequestLimits(app, rates, telemetry.metrics.admission_refused)
     logged = RequestLog(Cors(limited, settings.cors_origins), telemetry.metrics)
     if telemetry.requests is not None:
-        return RequestSpans(logged, telemetry.requests), None
-    return SnapshotShortcut(logged, app, limited), AckShortcut(app, limited)
+        return RequestSpans(logged, telemetry.requests), ()
+    return logged, (SnapshotShortcut(app, limited), AckShortcut(app, limited))
 
 
 def _exposition(telemetry: Telemetry, link: Link | None) -> metrics.Exposition:

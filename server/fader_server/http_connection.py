@@ -7,8 +7,8 @@ head, of a body, and for a reader that has stopped reading).
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import httptools
 import msgspec
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fader_server.api.problems import PROBLEM_JSON, Problem
+from fader_server.api.shortcut import Answer, Shortcut
 from fader_server.deadlines import Deadlines
 from fader_server.logs import logger
 from fader_server.telemetry.catalogue import Limit
@@ -37,8 +38,8 @@ _LEAST_READ: Final = 16_384
 _MOST_PIPELINED: Final = 32
 """Requests that may wait for those before them on the same connection."""
 
-_LARGEST_TAKEN: Final = 4_096
-"""Bytes of a body that is taken without the application."""
+_LARGEST_ASIDE: Final = 4_096
+"""Bytes of a body of a request that is answered without the application."""
 
 _CROWDED: Final = 0.5
 """The share of all connections that there may be, beyond which those are closed that are used for one short request."""
@@ -67,17 +68,6 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     stuck_seconds: float
 
 
-class Taker(Protocol):
-    """Takes short requests of one kind without the application, and answers them with 204."""
-
-    @property
-    def path(self) -> bytes:
-        """Which: ``POST`` to this path, without a query."""
-
-    def take(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Take one, or leave it to the application."""
-
-
 class _Refusal(Struct, frozen=True):
     status: int
     slug: str
@@ -102,13 +92,15 @@ class Oversight:
     Args:
         limits: What they are held to.
         refused: Whom to tell of those who met a limit.
-        taker: What takes some requests without the application.
+        shortcuts: What answers some requests without the application.
     """
 
-    def __init__(self, limits: ConnectionLimits, refused: Callable[[Limit], None], taker: Taker | None = None) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, refused: Callable[[Limit], None], shortcuts: Iterable[Shortcut] = ()
+    ) -> None:
         self.limits = limits
         self.refused = refused
-        self.taker = taker
+        self.shortcuts = {shortcut.path: shortcut for shortcut in shortcuts}
         self.arriving: Deadlines[Connection] = Deadlines(limits.request_seconds)
         self.stuck: Deadlines[Connection] = Deadlines(limits.stuck_seconds)
         self.leaving: Deadlines[Connection] = Deadlines(_FAREWELL_SECONDS)
@@ -153,6 +145,7 @@ class Connection(HttpToolsProtocol):
         "_is_surplus",
         "_is_whole",
         "_refusal",
+        "_shortcut",
         "_unsent",
     )
 
@@ -177,8 +170,10 @@ class Connection(HttpToolsProtocol):
         self._unsent = 0
         self._refusal: _Refusal | None = None
         self._answers: _Answers | None = None
-        self._aside: bytes | None = None
-        """What has come of the body of a request that may be taken without the application."""
+        self._shortcut: Shortcut | None = None
+        """What may answer the request that is arriving."""
+        self._aside = b""
+        """What has come of its body in that case."""
 
     # The connection begins and ends.
 
@@ -291,15 +286,15 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = False
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise ValueError("too many requests at once")
-        taker = self.oversight.taker
+        shortcut = self.oversight.shortcuts.get(self.url)
         if (
-            taker is not None
-            and self.url == taker.path
-            and self.parser.get_method() == b"POST"
-            and not (self._is_surplus or self.expect_100_continue)
+            shortcut is not None
+            and self.parser.get_method() == shortcut.method
+            and self.parser.get_http_version() == "1.1"
+            and not (self._is_surplus or self.expect_100_continue or self.flow.write_paused)
             and (self.cycle is None or self.cycle.response_complete)
         ):
-            self._aside = b""
+            self._shortcut = shortcut
         else:
             self._hand_over()
 
@@ -312,11 +307,11 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
-        if self._aside is not None:
+        if self._shortcut is not None:
             self._aside += body
-            if len(self._aside) <= _LARGEST_TAKEN:
+            if len(self._aside) <= _LARGEST_ASIDE:
                 return
-            body, self._aside = self._aside, None
+            body, self._aside, self._shortcut = self._aside, b"", None
             self._hand_over()
         if self.cycle is not None and self.cycle.response_complete:
             self._discarded += len(body)
@@ -328,28 +323,31 @@ class Connection(HttpToolsProtocol):
         """It has arrived."""
         self._is_whole = True
         self.oversight.arriving.end(self)
-        aside, self._aside = self._aside, None
-        if aside is not None:
-            if self._take(aside):
+        shortcut, self._shortcut = self._shortcut, None
+        if shortcut is not None:
+            aside, self._aside = self._aside, b""
+            answer = shortcut.answer(self.headers, aside)
+            if answer is not None:
+                self._send(answer, shortcut)
                 return
             self._hand_over()
             super().on_body(aside)
         super().on_message_complete()
 
-    def _take(self, body: bytes) -> bool:
-        taker = self.oversight.taker
-        if taker is None or not taker.take(self.headers, body):
-            return False
+    def _send(self, answer: Answer, shortcut: Shortcut) -> None:
+        """Answer. Nothing is being answered yet, and the client reads: who does not is left to the application, which
+        can wait for it."""
         # Thousands that come at once, each over a connection of its own, must not all keep theirs.
-        is_crowded = len(self.connections) > self.oversight.limits.connections * _CROWDED
+        is_crowded = shortcut.is_once and len(self.connections) > self.oversight.limits.connections * _CROWDED
         lives_on = self.parser.should_keep_alive() and not is_crowded
         fields = self.server_state.default_headers
         head = b"".join(b"%s: %s\r\n" % field for field in (fields if lives_on else [*fields, _CLOSE]))
-        self.transport.write(STATUS_LINE[204] + head + b"\r\n")
+        self.transport.write(b"%b%b%b\r\n" % (STATUS_LINE[answer.status], head, answer.fields))
+        if answer.body:
+            self.transport.write(answer.body)
         if not lives_on:
             self.transport.close()
         super().on_response_complete()
-        return True
 
     def on_response_complete(self) -> None:
         """It has been answered."""

@@ -56,7 +56,7 @@ def serve_at(listening: socket.socket, settings: Settings, link: Link | None = N
     """
     app = create_app(settings, link)
     telemetry: Telemetry = app.state.telemetry
-    asgi, taker = create_asgi(app, settings)
+    asgi, shortcuts = create_asgi(app, settings)
     oversight = Oversight(
         ConnectionLimits(
             connections=_connections(settings.max_connections),
@@ -66,7 +66,7 @@ def serve_at(listening: socket.socket, settings: Settings, link: Link | None = N
             stuck_seconds=settings.stuck_seconds,
         ),
         telemetry.metrics.admission_refused,
-        taker,
+        shortcuts,
     )
     config = uvicorn.Config(
         asgi,

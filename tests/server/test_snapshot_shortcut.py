@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar import Litestar
 from litestar.types import ASGIApp
 
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
@@ -24,70 +25,90 @@ def anyio_backend() -> str:
 
 
 class Answer:
-    """What an application has sent."""
+    """What was answered."""
 
-    def __init__(self, messages: list[Any]) -> None:
-        start, *rest = messages
-        self.status: int = start["status"]
-        self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        self.body = b"".join(message["body"] for message in rest)
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = {name.decode(): value.decode() for name, value in headers}
+        self.body = body
 
     def without_id(self) -> tuple[int, dict[str, str], bytes]:
         assert self.headers.pop("x-request-id")
         return self.status, self.headers, self.body
 
 
-async def ask(app: ASGIApp, *headers: tuple[str, str], method: str = "GET", key: str | None = KEY) -> Answer:
+class Ways:
+    """Both, into one application."""
+
+    def __init__(self, app: Litestar, whole: ASGIApp, shortcut: SnapshotShortcut) -> None:
+        self.state = app.state
+        self._whole = whole
+        self._shortcut = shortcut
+
+    async def whole(self, *headers: tuple[str, str], method: str = "GET", key: str | None = KEY) -> Answer:
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": "/sdk/v1/snapshot",
+            "raw_path": b"/sdk/v1/snapshot",
+            "root_path": "",
+            "query_string": b"",
+            "headers": _fields(headers, key),
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+            "state": {},
+        }
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self._whole(scope, receive, send)
+        start, *rest = sent
+        return Answer(start["status"], start["headers"], b"".join(message["body"] for message in rest))
+
+    def short(self, *headers: tuple[str, str], key: str | None = KEY, body: bytes = b"") -> Answer | None:
+        answer = self._shortcut.answer(_fields(headers, key), body)
+        if answer is None:
+            return None
+        assert answer.fields.endswith(b"\r\n")
+        pairs = [line.partition(b": ") for line in answer.fields.split(b"\r\n")[:-1]]
+        return Answer(answer.status, [(name, value) for name, _, value in pairs], answer.body)
+
+    async def usual(self, *headers: tuple[str, str]) -> Answer:
+        """As a connection does it: the short way if there is one."""
+        return self.short(*headers) or await self.whole(*headers)
+
+    def polling(self) -> list[tuple[str, str, str, int]]:
+        clients = self.state.sdk.gathering.roster("default", "production").clients()
+        return [(one.identity.instance, one.identity.app, one.identity.sdk, one.applied) for one in clients]
+
+
+def _fields(headers: tuple[tuple[str, str], ...], key: str | None) -> list[tuple[bytes, bytes]]:
     given = [(name.encode(), value.encode()) for name, value in headers]
-    if key is not None:
-        given.append((b"authorization", f"Bearer {key}".encode()))
-    scope: Any = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": "/sdk/v1/snapshot",
-        "raw_path": b"/sdk/v1/snapshot",
-        "root_path": "",
-        "query_string": b"",
-        "headers": given,
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-        "state": {},
-    }
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return Answer(sent)
-
-
-async def nobody(*_: Any) -> None:
-    pytest.fail("this went the whole way")
+    return given if key is None else [*given, (b"authorization", f"Bearer {key}".encode())]
 
 
 @asynccontextmanager
-async def running(folder: Path, **more: str) -> AsyncIterator[tuple[SnapshotShortcut, ASGIApp]]:
-    """The shortcut, and the whole way behind it."""
+async def running(folder: Path, **more: str) -> AsyncIterator[Ways]:
     given = {"DATABASE_URL": f"sqlite:///{folder}/fader.db", "FADER_INITIAL_SDK_KEYS": KEY, **LIMITS, **more}
     settings = read_settings(given)
     app = create_app(settings)
     async with app.lifespan():
-        shortcut, _ = create_asgi(app, settings)
-        assert isinstance(shortcut, SnapshotShortcut)
-        yield shortcut, shortcut._app
+        whole, shortcuts = create_asgi(app, settings)
+        [shortcut] = [one for one in shortcuts if isinstance(one, SnapshotShortcut)]
+        yield Ways(app, whole, shortcut)
 
 
 async def test_its_answers_are_those_of_the_whole_way(tmp_path: Path) -> None:
-    async with running(tmp_path) as (shortcut, whole):
-        etag = (await ask(shortcut)).headers["etag"]
-        shortcut._app = nobody
+    async with running(tmp_path) as ways:
+        etag = (await ways.whole()).headers["etag"]
         for headers in (
             [],
             [("accept-encoding", "gzip, br")],
@@ -97,69 +118,64 @@ async def test_its_answers_are_those_of_the_whole_way(tmp_path: Path) -> None:
             [("if-none-match", "*")],
             [("if-none-match", '"other-1"')],
         ):
-            short = await ask(shortcut, *headers)
-            assert short.without_id() == (await ask(whole, *headers)).without_id(), headers
+            short = ways.short(*headers)
+            assert short is not None
+            assert short.without_id() == (await ways.whole(*headers)).without_id(), headers
 
 
 async def test_a_request_id_is_kept_if_it_is_well_formed(tmp_path: Path) -> None:
-    async with running(tmp_path) as (shortcut, _):
-        await ask(shortcut)
-        shortcut._app = nobody
-        assert (await ask(shortcut, ("x-request-id", "mine.1"))).headers["x-request-id"] == "mine.1"
-        drawn = {(await ask(shortcut, ("x-request-id", "not mine"))).headers["x-request-id"] for _ in range(3)}
+    async with running(tmp_path) as ways:
+        await ways.whole()
+        kept = ways.short(("x-request-id", "mine.1"))
+        assert kept is not None
+        assert kept.headers["x-request-id"] == "mine.1"
+        others = [ways.short(("x-request-id", "not mine")) for _ in range(3)]
+        drawn = {other.headers["x-request-id"] for other in others if other is not None}
         assert len(drawn) == 3
         assert "not mine" not in drawn
 
 
-async def test_what_is_unusual_goes_the_whole_way(tmp_path: Path) -> None:
-    async with running(tmp_path) as (shortcut, whole):
-        asked: list[str] = []
-
-        async def noticing(scope: Any, receive: Any, send: Any) -> None:
-            asked.append(scope["method"])
-            await whole(scope, receive, send)
-
-        shortcut._app = noticing
-        assert (await ask(shortcut)).status == 200
-        assert len(asked) == 1, "nobody had seen this key"
-        assert (await ask(shortcut)).status == 200
-        assert len(asked) == 1
-        assert (await ask(shortcut, method="HEAD")).body == b""
-        assert (await ask(shortcut, method="POST")).status == 405
-        assert (await ask(shortcut, key=None)).status == 401
-        assert (await ask(shortcut, key=f"{KEY}0")).status == 401
-        assert (await ask(shortcut, ("accept", "a"), ("accept", "b"))).status == 200
-        assert len(asked) == 6
-        distributor = shortcut._litestar.state.distributor
-        distributor.is_current = False
-        assert (await ask(shortcut)).headers["fader-stale"] == "true"
-        assert len(asked) == 7
+async def test_what_is_unusual_is_left_to_the_whole_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(tmp_path) as ways:
+        assert ways.short() is None, "nobody has seen this key"
+        assert (await ways.whole()).status == 200
+        assert ways.short() is not None
+        assert ways.short(key=None) is None
+        assert ways.short(key=f"{KEY}0") is None
+        assert ways.short(("accept", "a"), ("accept", "b")) is None
+        assert ways.short(body=b"{}") is None
+        with caplog.at_level("DEBUG", "fader_server.requests"):
+            assert ways.short() is None, "its line is wanted"
+        ways.state.distributor.is_current = False
+        assert ways.short() is None
+        assert (await ways.whole()).headers["fader-stale"] == "true"
 
 
 async def test_it_holds_everybody_to_the_limits(tmp_path: Path) -> None:
-    async with running(tmp_path, FADER_SDK_REQUESTS_PER_SECOND="1") as (shortcut, _):
-        statuses = [(await ask(shortcut)).status for _ in range(30)]
+    async with running(tmp_path, FADER_SDK_REQUESTS_PER_SECOND="1") as ways:
+        statuses = [(await ways.usual()).status for _ in range(30)]
         assert statuses[0] == 200
         assert statuses[-1] == 429
         assert 8 <= statuses.count(200) <= 13
-    async with running(tmp_path, FADER_SNAPSHOT_BYTES_PER_SECOND="65536") as (shortcut, _):
-        answers = [await ask(shortcut) for _ in range(30)]
+    async with running(tmp_path, FADER_SNAPSHOT_BYTES_PER_SECOND="65536") as ways:
+        answers = [await ways.usual() for _ in range(30)]
         assert {answer.status for answer in answers} == {200, 503}
         assert "retry-after" in answers[-1].headers
 
 
 async def test_a_revoked_key_is_refused_at_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as (shortcut, _):
-        assert (await ask(shortcut)).status == 200
-        services = shortcut._litestar.state.admin
+    async with running(tmp_path) as ways:
+        assert (await ways.whole()).status == 200
+        services = ways.state.admin
         [key] = (await services.store.valid_keys("default", "production")).values()
         await services.credentials.revoke_key("default", key.id, lambda _: None)
-        assert (await ask(shortcut)).status == 401
+        assert ways.short() is None
+        assert (await ways.whole()).status == 401
 
 
 async def test_it_counts_as_the_whole_way_does(tmp_path: Path) -> None:
-    async with running(tmp_path) as (shortcut, whole):
-        metrics = shortcut._litestar.state.telemetry.metrics
+    async with running(tmp_path) as ways:
+        metrics = ways.state.telemetry.metrics
 
         async def counted() -> tuple[float, float]:
             text = (await metrics.exposition(""))[0].decode()
@@ -168,10 +184,24 @@ async def test_it_counts_as_the_whole_way_does(tmp_path: Path) -> None:
             by_name = {name: float(value) for name, _, value in lines}
             return by_name.get(asked, 0.0), by_name.get("fader_snapshot_bytes_total", 0.0)
 
-        await ask(whole)
+        await ways.whole()
         first = await counted()
-        await ask(shortcut)
+        assert ways.short() is not None
         second = await counted()
         assert first[0] == 1
         assert first[1] > 0
         assert second == (2, 2 * first[1])
+
+
+async def test_who_polls_is_remembered_on_either_way(tmp_path: Path) -> None:
+    async with running(tmp_path) as ways:
+        await ways.whole()
+        named = (("fader-instance", "one"), ("fader-app", "shop"), ("user-agent", "fader-python/1.0"))
+        assert ways.short(*named) is not None
+        [(instance, app, sdk, revision)] = ways.polling()
+        assert (instance, app, sdk) == ("one", "shop", "fader-python")
+        etag = (await ways.whole()).headers["etag"]
+        assert etag.endswith(f'-{revision}"')
+        await ways.whole(*named)
+        assert ways.short(*named, ("if-none-match", etag)) is not None
+        assert ways.polling() == [(instance, app, sdk, revision)]

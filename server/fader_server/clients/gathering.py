@@ -172,6 +172,15 @@ class Gathering:
         if self.roster(project, environment).polled(identity, epoch, revision):
             self._tell_moved(Place(project, environment), identity.instance, "")
 
+    def polled_again(self, project: str, environment: str, instance: str, epoch: str, revision: int) -> bool:
+        """A client that may have polled before was given this.
+
+        Returns:
+            Whether it has. If not, nothing was noted, and it is for ``polled`` to do so.
+        """
+        roster = self._rosters.get(Place(project, environment))
+        return roster is not None and roster.polled_again(instance, epoch, revision)
+
     def acknowledged(self, project: str, environment: str, said: Acknowledged, at: str) -> None:
         """A client, of this node or another, has applied or refused a revision.
 

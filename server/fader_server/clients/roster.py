@@ -201,18 +201,28 @@ class Roster:
             self._forget(identity.instance)  # it has come back, in another way
         if identity.instance in self._clients:
             return False
-        client = self._polling.get(identity.instance)
-        is_new = client is None
-        now = self._clock()
-        if client is None:
-            client = self._polling[identity.instance] = Client(identity, "poll", now, NOTHING)
+        is_new = identity.instance not in self._polling
+        if is_new:
+            self._polling[identity.instance] = Client(identity, "poll", self._clock(), NOTHING)
             self.version += 1
-        client.heard = now
+        self.polled_again(identity.instance, epoch, revision)
+        return is_new
+
+    def polled_again(self, instance: str, epoch: str, revision: int) -> bool:
+        """A client that may have polled before has been given this.
+
+        Returns:
+            Whether it has. If not, nothing was noted.
+        """
+        client = self._polling.get(instance)
+        if client is None:
+            return False
+        client.heard = self._clock()
         held = self._held(epoch, revision)
         if client.applied != held:
             client.applied, client.refusal = held, None
             self.version += 1
-        return is_new
+        return True
 
     def tend(self) -> None:
         """Miss those who have been away for a moment, and give up those who have been for long. To be called about once

@@ -37,7 +37,9 @@ class Ways:
         self.gathering.roster("default", "production").serves("e", 4)
 
     def short(self, body: bytes, headers: dict[str, str] = USUAL) -> bool:
-        return self._shortcut.take([(name.encode(), value.encode()) for name, value in headers.items()], body)
+        answer = self._shortcut.answer([(name.encode(), value.encode()) for name, value in headers.items()], body)
+        assert answer is None or (answer.status, answer.fields, answer.body) == (204, b"", b"")
+        return answer is not None
 
     async def whole(self, body: bytes, headers: dict[str, str] = USUAL) -> int:
         scope: Any = {
@@ -90,8 +92,8 @@ async def ways(tmp_path: Path) -> AsyncIterator[Ways]:
     settings = read_settings(given | {"FADER_SDK_REQUESTS_PER_SECOND": "10"})
     app = create_app(settings)
     async with app.lifespan():
-        whole, shortcut = create_asgi(app, settings)
-        assert shortcut is not None
+        whole, shortcuts = create_asgi(app, settings)
+        [shortcut] = [one for one in shortcuts if isinstance(one, AckShortcut)]
         yield Ways(app, whole, shortcut)
 
 

@@ -152,9 +152,14 @@ def test_strangers_share_what_they_may_ask(tmp_path: Path) -> None:
 
 def test_beyond_the_limit_of_connections_only_probes_are_answered(tmp_path: Path) -> None:
     with running_server(tmp_path, FADER_MAX_CONNECTIONS="10") as server, contextlib.ExitStack() as stack:
+        assert ask(server, "/sdk/v1/snapshot", server.sdk_key()).status == 200
         streams = [stack.enter_context(contextlib.closing(RawStream(server))) for _ in range(10)]
         assert {stream.status for stream in streams} == {200}
-        for path, secret in (("/sdk/v1/stream", server.sdk_key()), ("/api/v1/whoami", server.admin_token)):
+        for path, secret in (
+            ("/sdk/v1/stream", server.sdk_key()),
+            ("/sdk/v1/snapshot", server.sdk_key()),
+            ("/api/v1/whoami", server.admin_token),
+        ):
             with RawConnection(server) as connection:
                 connection.request(path, f"Authorization: Bearer {secret}")
                 crowded = connection.answer()
@@ -164,7 +169,7 @@ def test_beyond_the_limit_of_connections_only_probes_are_answered(tmp_path: Path
                 assert connection.is_closed()
         assert ask(server, "/health/live").status == 200
         assert ask(server, "/health/ready").status == 200
-        assert refusals(server, "connections") == 2
+        assert refusals(server, "connections") == 3
         streams[0].close()
         wait_for(lambda: ask(server, "/sdk/v1/snapshot", server.sdk_key()).status == 200, "room for another connection")
 

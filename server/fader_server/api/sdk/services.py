@@ -56,9 +56,14 @@ async def admit(scope: Scope) -> tuple[SdkServices, dict[bytes, bytes], Feed, Sd
     return services, asked, await services.distributor.feed(principal.project, principal.environment), principal
 
 
+def instance_of(asked: dict[bytes, bytes]) -> str:
+    """The name of a process, which no other has; empty if it does not give it."""
+    return _text(asked, b"fader-instance") if b"fader-instance" in asked else ""
+
+
 def identity_of(asked: dict[bytes, bytes]) -> Identity | None:
     """What a process says of itself; ``None`` if it does not give its name."""
-    instance = _text(asked, b"fader-instance")
+    instance = instance_of(asked)
     if not instance:
         return None
     sdk, _, version = _text(asked, b"user-agent").partition(" ")[0].partition("/")

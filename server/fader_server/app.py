@@ -31,6 +31,7 @@ from fader_server.api.snapshot_shortcut import SnapshotShortcut
 from fader_server.bus import Bus, Message
 from fader_server.bus.in_process import InProcessBus
 from fader_server.bus.worker_bus import WorkerBus
+from fader_server.chores import persistently
 from fader_server.clients import Gathering
 from fader_server.clients.notes import ClientNote
 from fader_server.clients.recording import Recorder
@@ -38,6 +39,7 @@ from fader_server.distribution import Distributor
 from fader_server.distribution.distributor import Pace
 from fader_server.distribution.member_lists import MemberLists
 from fader_server.errors import FaderError
+from fader_server.evaluation import Evaluators
 from fader_server.flags.limits import Limits
 from fader_server.logs import logger
 from fader_server.opening import Opening
@@ -167,7 +169,10 @@ async def _start(
     app.state.sdk = sdk.SdkServices(
         access, distributor, gathering, admission, telemetry.metrics, settings.heartbeat_seconds
     )
-    app.state.members = segment_members.MemberServices(access, distributor, admission, MemberLists(store))
+    lists = MemberLists(store)
+    app.state.members = segment_members.MemberServices(access, distributor, admission, lists)
+    app.state.evaluators = evaluators = Evaluators(distributor, lists, store, now, telemetry.metrics)
+    stack.push_async_callback(evaluators.close)
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,
@@ -180,6 +185,7 @@ async def _start(
         tracing=telemetry.tracing,
     )
     chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
+    chores.append(persistently(evaluators.run))
     if not store.is_prepared:
         chores.append(opening.until_done(app.state.give_up))
     telemetry.metrics.ask(_sources(distributor, gathering, store, bus))

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import httptools
-import msgspec
 from msgspec import Struct
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from fader_server.api.problems import PROBLEM_JSON, Problem
+from fader_server.api.error_forms import Problem, error_body
 from fader_server.api.shortcut import Answer, Shortcut
 from fader_server.deadlines import Deadlines
 from fader_server.logs import logger
@@ -425,18 +424,17 @@ class Connection(HttpToolsProtocol):
 
     def _answer(self, refusal: _Refusal) -> None:
         request_id = secrets.token_hex(8)
-        body = msgspec.json.encode(
-            Problem(
-                type=f"urn:fader:problem:{refusal.slug}",
-                title=refusal.title,
-                status=refusal.status,
-                detail=refusal.detail,
-                request_id=request_id,
-            )
+        problem = Problem(
+            type=f"urn:fader:problem:{refusal.slug}",
+            title=refusal.title,
+            status=refusal.status,
+            detail=refusal.detail,
+            request_id=request_id,
         )
+        media_type, body = error_body(self._asked_for(), problem)
         fields = [
             *self.server_state.default_headers,
-            (b"content-type", PROBLEM_JSON.encode()),
+            (b"content-type", media_type.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
             _CLOSE,
@@ -445,6 +443,11 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + body)
         self._is_whole = False
         self.close_gently()
+
+    def _asked_for(self) -> str:
+        """The path of the request that came last, as far as it has come."""
+        url: bytes = getattr(self, "url", b"")
+        return url.partition(b"?")[0].decode("latin-1")
 
     def _client_host(self) -> str:
         return self.client[0] if self.client else ""

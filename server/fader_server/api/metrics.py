@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 
 from fader_server.access.credentials import presented
-from fader_server.api.problems import PROBLEM_JSON, Problem
+from fader_server.api.error_forms import PROBLEM_JSON, Problem
 from fader_server.errors import Unauthorized
 
 Exposition: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]

@@ -17,7 +17,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 
 from fader import model
 from fader_server import __version__
-from fader_server.api import problems
+from fader_server.api import error_forms
 from fader_server.api.admin import requests, views
 
 DOCUMENT_PATH: Final = "/api/v1/openapi.json"
@@ -101,7 +101,7 @@ def _complete_schemas(document: dict[str, Any]) -> None:
     """Say what each document is for, and that bodies have no other fields."""
     known = {
         struct.__name__: struct
-        for module in (model, problems, views, requests)
+        for module in (model, error_forms, views, requests)
         for struct in vars(module).values()
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct)
     }
@@ -117,7 +117,7 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     """Say whether the body may be left out, and take back what the framework says of errors: ours say it
     all."""
     for status, response in list(operation["responses"].items()):
-        if status.startswith("4") and problems.PROBLEM_JSON not in response.get("content", {}):
+        if status.startswith("4") and error_forms.PROBLEM_JSON not in response.get("content", {}):
             del operation["responses"][status]
         if status == "204":
             response.pop("content", None)

@@ -1,5 +1,5 @@
-"""Errors on the wire: ``application/problem+json`` (RFC 9457) for everything that goes wrong, from here and
-nowhere else.
+"""Errors on the wire: for everything that goes wrong, from here and nowhere else. ``application/problem+json`` (RFC
+9457), except on the paths of other protocols, which have forms of their own (``error_forms``).
 
 Documented at https://www.rfc-editor.org/rfc/rfc9457.
 """
@@ -10,12 +10,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.types import HTTPScope, Scope, Send
-from msgspec import Struct
 
+from fader_server.api.error_forms import Problem, error_body
 from fader_server.errors import (
     FaderError,
     FieldError,
@@ -31,32 +30,10 @@ from fader_server.errors import (
     UnsupportedMediaType,
 )
 
-PROBLEM_JSON: Final = "application/problem+json"
-
 _log = logging.getLogger(__name__)
 
 
-class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong, as a machine and as a person want to read it."""
-
-    type: str
-    """``urn:fader:problem:<slug>``: the kind of problem, for programs to tell apart."""
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    """Also in the server's log."""
-    field: str | None = None
-    """The path of the (first) field at fault, such as ``rules[0].constraints[1].values[0]``."""
-    hint: str | None = None
-    """What to do about it."""
-    errors: tuple[FieldError, ...] = ()
-    """Everything that is wrong with the document."""
-    suggestions: tuple[str, ...] = ()
-    """The nearest names that do exist."""
-
-
-def response_to(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def response_to(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Put any error on the wire: an answer by itself, where the framework cannot give it."""
     return problem_response(request, error) if isinstance(error, FaderError) else _of_anything(request, error)
 
@@ -70,22 +47,24 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 def problem_response(
     request: Request[Any, Any, Any], error: FaderError, headers: Mapping[str, str] | None = None
-) -> Response[Problem]:
+) -> Response[bytes]:
     """Put an error of ours on the wire."""
     if isinstance(error, Unauthorized | Forbidden):
         request.scope.setdefault("state", {})["rejection"] = error.reason  # for whoever counts them
+    media_type, body = error_body(request.scope["path"], _problem(error, request_id(request)))
     return Response(
-        _problem(error, request_id(request)),
+        body,
         status_code=error.status,
-        media_type=PROBLEM_JSON,
+        media_type=media_type,
         headers={**(headers or {}), **_fields(error)},
     )
 
 
 async def send_problem(scope: Scope, send: Send, error: FaderError, headers: Mapping[str, str]) -> None:
     """Put an error of ours on the wire from where the framework is not: around it, or on a bare ASGI route."""
-    body = msgspec.json.encode(_problem(error, scope["state"].setdefault("request_id", secrets.token_hex(8))))
-    fields = {"Content-Type": PROBLEM_JSON, "Content-Length": str(len(body)), **headers, **_fields(error)}
+    found_as = scope["state"].setdefault("request_id", secrets.token_hex(8))
+    media_type, body = error_body(scope["path"], _problem(error, found_as))
+    fields = {"Content-Type": media_type, "Content-Length": str(len(body)), **headers, **_fields(error)}
     encoded = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": encoded})
     if cast("HTTPScope", scope)["method"] == "HEAD":
@@ -137,11 +116,11 @@ _BROKEN_OFF: Final = "client disconnected prematurely"
 calls it one."""
 
 
-def _of_ours(request: Request[Any, Any, Any], error: FaderError) -> Response[Problem]:
+def _of_ours(request: Request[Any, Any, Any], error: FaderError) -> Response[bytes]:
     return problem_response(request, error)
 
 
-def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     if isinstance(error, ValidationException):
         return problem_response(request, _of_parameters(error))
     if error.status_code == 404:
@@ -175,7 +154,7 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:] if text else "is not valid"
 
 
-def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     # The sender gets the id to quote; what happened is for the log only.
     _log.error("request %s failed: %s %s", request_id(request), request.method, request.url.path, exc_info=error)
     return problem_response(

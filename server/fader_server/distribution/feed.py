@@ -193,6 +193,11 @@ class Feed:
         """All who listen at this moment."""
         return list(self._subscriptions)
 
+    def change_since(self, since: Version) -> Change | None:
+        """What has become different since a version, as one change; ``None`` for nothing, and where it is not known."""
+        way = self._after(since)
+        return merged(recent.change for recent in way) if way else None
+
     async def catch_up(self, revision: int | None = None) -> None:
         """Read what has been committed since, and pass it on; unless ``revision`` is being served already."""
         async with self._following:

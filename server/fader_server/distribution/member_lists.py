@@ -51,6 +51,15 @@ class MemberLists:
         Raises:
             Unavailable: if the database cannot say at the moment.
         """
+        kept = await self._get(wanted)
+        return None if kept is None else kept[1]
+
+    async def members(self, wanted: MemberList) -> Members | None:
+        """The same, for who looks keys up."""
+        kept = await self._get(wanted)
+        return None if kept is None else kept[0]
+
+    async def _get(self, wanted: MemberList) -> tuple[Members, bytes] | None:
         kept = self._kept.get(wanted)
         if kept is None:
             # One after the other: whoever comes second most likely wants the same.
@@ -63,7 +72,7 @@ class MemberLists:
                     kept = self._kept[wanted] = members, packed(members.hashes)
                     self._forget()
         self._kept.move_to_end(wanted)
-        return kept[1]
+        return kept
 
     async def described(self, name: str, version: int, digest: str) -> MemberList | None:
         """A list at another version than the present one, if it is known."""

@@ -30,6 +30,18 @@ def test_a_url_that_is_too_long(strict: ServerProcess) -> None:
         refused(connection, 414, "url-too-long")
 
 
+def test_who_speaks_another_protocol_is_refused_in_its_words(strict: ServerProcess) -> None:
+    with RawConnection(strict) as connection:
+        connection.request("/ofrep/v1/evaluate/flags/a?" + "x" * 2_000)
+        answer = connection.answer()
+        assert (answer.status, answer.headers["content-type"]) == (414, "application/json")
+        assert answer.json == {
+            "key": "a",
+            "errorCode": "GENERAL",
+            "errorDetails": "The URL is longer than FADER_MAX_URL_BYTES.",
+        }
+
+
 def test_headers_that_are_too_large_together(strict: ServerProcess) -> None:
     with RawConnection(strict) as connection:
         connection.request("/health/live", *(f"X-{number}: {'x' * 100}" for number in range(100)))

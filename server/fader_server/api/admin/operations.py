@@ -15,8 +15,8 @@ from fader_server.api.admin.idempotency import SHOWN_ONCE, AnswersKept, KeyedOpe
 from fader_server.api.admin.requests import LINES
 from fader_server.api.admin.views import Page
 from fader_server.api.bodies import StrictBody
+from fader_server.api.error_forms import PROBLEM_JSON, Problem
 from fader_server.api.guards import Needs, Scope, may
-from fader_server.api.problems import PROBLEM_JSON, Problem
 from fader_server.errors import FieldError, Invalid
 from fader_server.flags.commands import Intent
 from fader_server.storage.records import Role

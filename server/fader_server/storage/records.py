@@ -6,9 +6,11 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Raw, Struct
 
 from fader import model
+from fader_server.ramps.plan import Plan
+from fader_server.ramps.progress import Progress
 
 FlagKind: TypeAlias = Literal["release", "ops", "experiment", "permission"]
-ChangeKind: TypeAlias = Literal["flag", "segment", "environment"]
+ChangeKind: TypeAlias = Literal["flag", "segment", "environment", "ramp"]
 Role: TypeAlias = Literal["viewer", "editor", "admin"]
 KeyKind: TypeAlias = Literal["server", "client"]
 
@@ -68,13 +70,15 @@ class Configuration(Record, frozen=True, kw_only=True):
 
 
 class ConfigurationState(Record, frozen=True, kw_only=True):
-    """A configuration with where it applies and who made it so; ``revision`` is that of its last change."""
+    """A configuration with where it applies and who made it so; ``revision`` is that of its last change, and ``ramp``
+    the one that it is in, if it is in one."""
 
     environment: str
     configuration: Configuration
     revision: int
     updated_at: datetime
     updated_by: str
+    ramp: str | None = None
 
 
 class Segment(Record, frozen=True, kw_only=True):
@@ -227,3 +231,50 @@ class Answer(Record, frozen=True, kw_only=True):
     status: int
     headers: tuple[tuple[str, str], ...]
     body: str
+
+
+class Ramp(Record, frozen=True, kw_only=True):
+    """A ramp of a flag in an environment.
+
+    ``hash_key`` is what applications hash users with in the present step: 128 bits, in hexadecimal. ``version`` grows
+    with each write.
+    """
+
+    id: str
+    project: str
+    environment: str
+    epoch: str
+    flag: str
+    plan: Plan
+    progress: Progress
+    is_over: bool
+    hash_key: str
+    version: int
+    created_at: datetime
+    created_by: str
+    reason: str
+    updated_at: datetime
+
+
+class RampOutcomes(Record, frozen=True, kw_only=True):
+    """What applications have recorded for a guard in a step, encoded."""
+
+    ramp: str
+    step: int
+    guard: str
+    outcomes: bytes
+
+
+class RampLook(Record, frozen=True, kw_only=True):
+    """What a guard had counted and found at a moment; ``number`` orders the looks of a guard in a ramp."""
+
+    ramp: str
+    guard: str
+    number: int
+    step: int
+    at: datetime
+    exposed: int
+    failed: int
+    others: int
+    others_failed: int
+    log_e: float

@@ -13,6 +13,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from fader import model
+from fader_server.ramps.plan import Plan
+from fader_server.ramps.progress import Progress
 from fader_server.storage.documents import encode
 from fader_server.storage.records import Answer, Configuration
 
@@ -108,6 +110,8 @@ flag_environments = sa.Table(
     sa.Column("revision", _COUNTER, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("updated_by", sa.Text, nullable=False),
+    # The ramp that it is in. Every write reads this row anyway, and must know.
+    sa.Column("ramp", sa.String(32)),
     sa.ForeignKeyConstraint(["project", "environment"], ["environments.project", "environments.key"]),
     sa.ForeignKeyConstraint(["project", "flag"], ["flags.project", "flags.key"]),
 )
@@ -276,6 +280,103 @@ propagations = sa.Table(
     sa.Column("buckets", Document(dict[int, int]), nullable=False),
     sa.Column("max_ms", sa.Float, nullable=False),
     sa.Column("recorded_at", UtcTime, nullable=False),
+)
+
+# No foreign keys to flags and environments: what a ramp has found outlives them.
+ramps = sa.Table(
+    "ramps",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("project", _KEY, nullable=False),
+    sa.Column("environment", _KEY, nullable=False),
+    sa.Column("epoch", sa.String(32), nullable=False),
+    sa.Column("flag", _KEY, nullable=False),
+    sa.Column("plan", Document(Plan), nullable=False),
+    sa.Column("progress", Document(Progress), nullable=False),
+    sa.Column("is_over", sa.Boolean, nullable=False),
+    sa.Column("hash_key", sa.String(32), nullable=False),
+    sa.Column("version", _COUNTER, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Index("ramps_by_flag", "project", "environment", "flag", "created_at"),
+    sa.Index("ramps_under_way", "is_over"),
+)
+
+# What applications have recorded in a step for a guard: sketches and sums, merged.
+ramp_outcomes = sa.Table(
+    "ramp_outcomes",
+    metadata,
+    sa.Column("ramp", sa.String(32), sa.ForeignKey("ramps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("guard", sa.String(128), primary_key=True),
+    sa.Column("outcomes", sa.LargeBinary, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+ramp_reports = sa.Table(
+    "ramp_reports",
+    metadata,
+    sa.Column("ramp", sa.String(32), sa.ForeignKey("ramps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Index("ramp_reports_by_time", "received_at"),
+)
+
+# How the evidence has grown: what people are shown.
+ramp_looks = sa.Table(
+    "ramp_looks",
+    metadata,
+    sa.Column("ramp", sa.String(32), sa.ForeignKey("ramps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("guard", sa.String(128), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("exposed", _COUNTER, nullable=False),
+    sa.Column("failed", _COUNTER, nullable=False),
+    sa.Column("others", _COUNTER, nullable=False),
+    sa.Column("others_failed", _COUNTER, nullable=False),
+    sa.Column("log_e", sa.Float, nullable=False),
+)
+
+# Which server does what only one may do. ``until`` is in seconds since the epoch, by the database's clock.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
+)
+
+# URLs at which an alert switches a flag off.
+hooks = sa.Table(
+    "hooks",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("project", _KEY, nullable=False),
+    sa.Column("environment", _KEY, nullable=False),
+    sa.Column("flag", _KEY, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("last_used_at", UtcTime),
+    sa.Index("hooks_by_flag", "project", "flag"),
+)
+
+# What is to be told to people, until it has been.
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("notice", Document(msgspec.Raw), nullable=False),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", UtcTime, nullable=False),
+    sa.Column("delivered_at", UtcTime),
+    sa.Index("notices_by_time", "delivered_at", "due_at"),
 )
 
 idempotency_keys = sa.Table(

@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec import Struct
 
-NEWEST: Final = "0005"
+NEWEST: Final = "0006"
 """The newest migration that this code knows: what its queries are written for. Migrations are numbered, so that which
 of two is newer can be told without knowing both."""
 

@@ -23,6 +23,7 @@ from fader_server.storage import (
     keys,
     members,
     propagations,
+    ramps,
     segments,
     usage,
 )
@@ -259,6 +260,7 @@ class Store:
         async with self.write() as connection:
             await usage.prune(connection, now)
             await idempotency.prune(connection, now)
+            await ramps.prune(connection, now)
 
 
 _NOTHING_CHANGED = "The database cannot be used at the moment; nothing was changed."

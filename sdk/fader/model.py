@@ -157,8 +157,32 @@ class Segment(Model, frozen=True):
     members: MemberList | None = None
 
 
+class Guard(Model, frozen=True):
+    """What applications are to record while a ramp is in a step, so that the server can compare users who have the
+    feature with users who have not.
+
+    Args:
+        id: Names the guard of this ramp in this step: what reports call it.
+        metric: What is to be recorded, by the name that applications give it.
+        hash_key: What users are hashed with, so that they can be counted and not be known: 128 bits, in hexadecimal.
+            Each step has another one.
+        rule: The rule whose rollout is raised. Whom it lets in has the feature; whom only its rollout keeps out has
+            not; nobody else is counted.
+        slower_than_ms: For a guard of latency, what took longer counts as failed. Of others it is what raised.
+    """
+
+    id: str
+    metric: str
+    hash_key: str
+    rule: str = ""
+    slower_than_ms: float | None = None
+
+
 class Snapshot(Model, frozen=True):
-    """All flags and segments of an environment at one revision. A new ``epoch`` starts the revisions afresh."""
+    """All flags and segments of an environment at one revision. A new ``epoch`` starts the revisions afresh.
+
+    ``guards`` are those of ramps that are under way, by the flag that is brought up.
+    """
 
     project: str
     environment: str
@@ -166,6 +190,7 @@ class Snapshot(Model, frozen=True):
     revision: int
     flags: dict[str, Flag] = {}
     segments: dict[str, Segment] = {}
+    guards: dict[str, tuple[Guard, ...]] = {}
 
 
 class Change(Model, frozen=True):
@@ -173,7 +198,7 @@ class Change(Model, frozen=True):
 
     It can be applied to any snapshot of that epoch whose revision is at least ``since`` and less than ``revision``.
     ``members`` are small changes of long lists, by the list's name and in order: whoever holds the version that they
-    begin with need not fetch the list again.
+    begin with need not fetch the list again. ``guards`` are all that a flag has now: none, when its ramp is over.
     """
 
     epoch: str
@@ -182,3 +207,4 @@ class Change(Model, frozen=True):
     flags: dict[str, Flag | None] = {}
     segments: dict[str, Segment | None] = {}
     members: dict[str, tuple[MembersDelta, ...]] = {}
+    guards: dict[str, tuple[Guard, ...]] = {}

@@ -47,7 +47,10 @@ def apply_change(held: Snapshot, change: Change) -> Snapshot:
     flags, segments = dict(held.flags), dict(held.segments)
     _merge(flags, change.flags)
     _merge(segments, change.segments)
-    return replace(held, revision=change.revision, flags=flags, segments=segments)
+    guards = held.guards
+    if change.guards:
+        guards = {flag: some for flag, some in (held.guards | change.guards).items() if some}
+    return replace(held, revision=change.revision, flags=flags, segments=segments, guards=guards)
 
 
 def _merge(held: dict[str, T], news: Mapping[str, T | None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from fader.events import ChangeEvent, SnapshotEvent
-from fader.model import Change, Flag, MembersDelta, Segment, Snapshot
+from fader.model import Change, Flag, Guard, MembersDelta, Segment, Snapshot
 from fader_server.telemetry.catalogue import StreamEvent
 
 Message: TypeAlias = dict[str, Any]
@@ -93,11 +93,13 @@ def merged(changes: Iterable[Change]) -> Change:
     flags: dict[str, Flag | None] = {}
     segments: dict[str, Segment | None] = {}
     members: dict[str, tuple[MembersDelta, ...]] = {}
+    guards: dict[str, tuple[Guard, ...]] = {}
     first = last = None
     for change in changes:
         first, last = first or change, change
         flags.update(change.flags)
         segments.update(change.segments)
+        guards.update(change.guards)
         for name, deltas in change.members.items():
             members[name] = members.get(name, ()) + deltas
     if first is None or last is None:
@@ -109,4 +111,5 @@ def merged(changes: Iterable[Change]) -> Change:
         flags=flags,
         segments=segments,
         members=members,
+        guards=guards,
     )

@@ -208,6 +208,14 @@ def _next(plan: Plan, progress: Progress, now: datetime) -> Move:
 
 
 def _enter(plan: Plan, progress: Progress, step: int, now: datetime) -> Move:
-    entered = Progress(step=step, began=now, looked=now, prometheus=progress.prometheus)
+    usual = {guard: state.usual_ms for guard, state in progress.guards.items() if state.usual_ms is not None}
+    entered = Progress(
+        step=step,
+        began=now,
+        looked=now,
+        prometheus=progress.prometheus,
+        slow_ms=progress.slow_ms | usual,
+        revision=progress.revision,
+    )
     percentage = plan.steps[step].percentage
     return Move(progress=entered, percentage=percentage, tell=(f"{percentage:g} %",))

@@ -22,11 +22,13 @@ class Counted(Struct, frozen=True, kw_only=True):
         treatment: Users with the feature.
         control: Users without.
         are_events: Whether any of it was recorded without a user, so that these are events.
+        usual_ms: What nineteen of twenty users without the feature waited at most; ``None`` if it is not known.
     """
 
     treatment: Arm = Arm()
     control: Arm = Arm()
     are_events: bool = False
+    usual_ms: float | None = None
 
 
 class GuardProgress(Struct, frozen=True, kw_only=True):
@@ -36,12 +38,14 @@ class GuardProgress(Struct, frozen=True, kw_only=True):
         evidence: What it has found.
         verdict: What that means.
         are_events: As of ``Counted``.
+        usual_ms: As of ``Counted``.
         is_told: Whether what there was to tell of it has been told.
     """
 
     evidence: Evidence = Evidence()
     verdict: Verdict = "inconclusive"
     are_events: bool = False
+    usual_ms: float | None = None
     is_told: bool = False
 
 
@@ -81,6 +85,9 @@ class Progress(Struct, frozen=True, kw_only=True):
         why: Why it does not go on, or has ended; empty while it goes on.
         guards: By their ids.
         prometheus: By their ids.
+        slow_ms: By the ids of guards of latency that were not told what is slow: what took longer than nineteen of
+            twenty users without the feature waited in the step before.
+        revision: Of the flag's last change by this ramp.
         is_silence_told: Whether it has been told that guards see nobody.
     """
 
@@ -93,6 +100,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     why: str = ""
     guards: dict[str, GuardProgress] = {}
     prometheus: dict[str, Checked] = {}
+    slow_ms: dict[str, float] = {}
+    revision: int = 0
     is_silence_told: bool = False
 
     @property

@@ -60,7 +60,8 @@ def _guard_measured(
         verdict = "inconclusive"
     else:
         verdict = "ok"
-    return replace(before, evidence=evidence, verdict=verdict, are_events=are_events)
+    usual_ms = before.usual_ms if seen.usual_ms is None else seen.usual_ms
+    return replace(before, evidence=evidence, verdict=verdict, are_events=are_events, usual_ms=usual_ms)
 
 
 def _checked(guard: PrometheusGuard, before: Checked, asked: Mapping[str, float | None]) -> Checked:

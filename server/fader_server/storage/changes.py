@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader import model
 from fader_server.storage import members, schema
-from fader_server.storage.documents import decode_flag, decode_segment, sdk_flag, sdk_segment
+from fader_server.storage.documents import decode_flag, decode_ramp, decode_segment, sdk_flag, sdk_segment
 from fader_server.storage.records import Committed, Entry, LoggedChange
 
 _changes = schema.changes.c
@@ -101,7 +101,10 @@ def _sdk_change(epoch: str, revision: int, kind: str, key: str, after: Raw | Non
         flags[key] = None if document is None or document.archived else sdk_flag(document, document)
     elif kind == "segment":
         segments[key] = None if after is None else sdk_segment(decode_segment(after))
-    return model.Change(epoch=epoch, since=revision - 1, revision=revision, flags=flags, segments=segments)
+    guards = {key: () if after is None else decode_ramp(after).guards} if kind == "ramp" else {}
+    return model.Change(
+        epoch=epoch, since=revision - 1, revision=revision, flags=flags, segments=segments, guards=guards
+    )
 
 
 async def newest_of_flag(

@@ -1,11 +1,17 @@
-"""The two documents that are made of a flag: what the log of changes keeps of it, and what SDKs get of it."""
+"""The documents that are made of things: what the log of changes keeps of them, and what SDKs get of them."""
 
-from typing import Any, Protocol
+import math
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from fader import model
-from fader_server.storage.records import Configuration, Definition, FlagKind, Segment
+from fader_server.ramps.progress import Status, Verdict, step_of
+from fader_server.ramps.verdicts import finding
+from fader_server.storage.records import Configuration, Definition, FlagKind, Ramp, Segment
+
+_LARGEST_LOG: Final = 300.0
+"""Of an e-value: what is more is not a number any more in JSON."""
 
 
 class FlagDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,28 @@ class SegmentDocument(msgspec.Struct, frozen=True, kw_only=True):
     constraints: tuple[model.Constraint, ...]
     targeting_keys: tuple[str, ...]
     members: MembersDocument | None = None
+
+
+class FoundDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guard had found when a ramp moved."""
+
+    guard: str
+    verdict: Verdict
+    found: str
+    e_value: float
+
+
+class RampDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A ramp, as one of its moves has left it, and what SDKs are to record from then on."""
+
+    id: str
+    status: Status
+    step: int
+    steps: int
+    percentage: float
+    why: str
+    found: tuple[FoundDocument, ...] = ()
+    guards: tuple[model.Guard, ...] = ()
 
 
 class Defined(Protocol):
@@ -142,13 +170,69 @@ def member_list(members: MembersDocument) -> model.MemberList:
     return model.MemberList(list=members.list, version=members.version, count=members.count, digest=members.digest)
 
 
+def ramp_document(ramp: Ramp) -> RampDocument:
+    """What the log keeps of a ramp."""
+    return RampDocument(
+        id=ramp.id,
+        status=ramp.progress.status,
+        step=min(ramp.progress.step, len(ramp.plan.steps) - 1) + 1,
+        steps=len(ramp.plan.steps),
+        percentage=step_of(ramp.plan, ramp.progress).percentage,
+        why=ramp.progress.why,
+        found=tuple(
+            FoundDocument(
+                guard=guard.id,
+                verdict=state.verdict,
+                found=finding(guard, state),
+                e_value=math.exp(min(state.evidence.log_e, _LARGEST_LOG)),
+            )
+            for guard in ramp.plan.guards
+            if (state := ramp.progress.guards.get(guard.id)) is not None
+        ),
+        guards=sdk_guards(ramp),
+    )
+
+
+def sdk_guards(ramp: Ramp) -> tuple[model.Guard, ...]:
+    """What SDKs are to record for a ramp: nothing any more when it is over. A guard of latency that does not know yet
+    what is slow is not among them."""
+    if ramp.is_over:
+        return ()
+    guards = []
+    for guard in ramp.plan.guards:
+        slow = guard.slower_than_ms or ramp.progress.slow_ms.get(guard.id)
+        if guard.kind == "failures" or slow is not None:
+            guards.append(
+                model.Guard(
+                    id=guard_id(ramp, guard.id),
+                    metric=guard.metric,
+                    hash_key=ramp.hash_key,
+                    rule=ramp.plan.rule or "",
+                    slower_than_ms=slow if guard.kind == "latency" else None,
+                )
+            )
+    return tuple(guards)
+
+
+def guard_id(ramp: Ramp, guard: str) -> str:
+    """What reports call a guard of a ramp in its present step."""
+    step = min(ramp.progress.step, len(ramp.plan.steps) - 1)
+    return f"{ramp.id}.{step}.{guard}"
+
+
 _flag_decoder = msgspec.json.Decoder(FlagDocument)
 _segment_decoder = msgspec.json.Decoder(SegmentDocument)
+_ramp_decoder = msgspec.json.Decoder(RampDocument)
 
 
 def decode_flag(document: msgspec.Raw) -> FlagDocument:
     """A flag as the log has kept it."""
     return _flag_decoder.decode(document)
+
+
+def decode_ramp(document: msgspec.Raw) -> RampDocument:
+    """A ramp as the log has kept it."""
+    return _ramp_decoder.decode(document)
 
 
 def decode_segment(document: msgspec.Raw) -> SegmentDocument:

@@ -28,7 +28,7 @@ from fader_server.storage import (
     usage,
 )
 from fader_server.storage.breaker import Breaker
-from fader_server.storage.documents import sdk_segment, segment_document
+from fader_server.storage.documents import sdk_guards, sdk_segment, segment_document
 from fader_server.storage.engine import create_engine, for_reading, for_writing
 from fader_server.storage.migrate import look_by
 from fader_server.storage.migrate import migrate as bring_up_to_date
@@ -192,15 +192,17 @@ class Store:
             state = await environments.state(connection, project, environment)
             if state is None:
                 return None
-            found = await flags.sdk_flags(connection, project, environment)
+            flags_there = await flags.sdk_flags(connection, project, environment)
             everyone = await segments.page(connection, project)
+            guarded = await ramps.under_way(connection, project, environment)
         return model.Snapshot(
             project=project,
             environment=environment,
             epoch=state.epoch,
             revision=state.revision,
-            flags=found,
+            flags=flags_there,
             segments={segment.key: sdk_segment(segment_document(segment)) for segment in everyone},
+            guards={ramp.flag: found for ramp in guarded if (found := sdk_guards(ramp)) and ramp.epoch == state.epoch},
         )
 
     async def changes_after(self, project: str, environment: str, revision: int, limit: int) -> list[model.Change]:

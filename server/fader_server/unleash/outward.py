@@ -1,0 +1,170 @@
+"""From our flags and segments to features and segments that Unleash's SDKs answer the same by.
+
+Where they cannot be told exactly, they let in fewer, never more, and a note says so. The other direction is
+``translation``.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from msgspec import UNSET, Struct
+
+from fader import model
+from fader_server.unleash.notes import Note, Notebook
+from fader_server.unleash.portable_rules import Segments, strategies_of
+from fader_server.unleash.portable_segments import KeysOfLists, PortableSegment, portable_segment
+from fader_server.unleash.prerequisites import Ancestry, dependencies_of
+from fader_server.unleash.wire import WireFeature, WireParameters, WireSegment, WireStrategy
+
+_NO_KEYS: Final[KeysOfLists] = {}
+
+
+class OutwardState(Struct, frozen=True):
+    """An environment as Unleash's SDKs are to see it.
+
+    ``features`` are by name, in its order, and ``segments`` by their keys here. ``notes`` tell of each flag that
+    Unleash's SDKs answer otherwise for than Fader's: always *off* for some whom Fader lets in. A flag without notes is
+    exact. The rest is what ``outward_after`` goes on from.
+    """
+
+    snapshot: model.Snapshot
+    features: dict[str, WireFeature]
+    segments: dict[str, WireSegment]
+    notes: dict[str, tuple[Note, ...]]
+    portable: dict[str, PortableSegment]
+
+
+def outward(snapshot: model.Snapshot, keys_of_lists: KeysOfLists = _NO_KEYS) -> OutwardState:
+    """Translate all of an environment.
+
+    Args:
+        snapshot: The environment at a revision.
+        keys_of_lists: The keys of long lists, by the lists' names, where they are known. A snapshot has only their
+            hashes, so that nobody is on the others.
+    """
+    portable = {key: portable_segment(segment, keys_of_lists) for key, segment in sorted(snapshot.segments.items())}
+    translator = _Translator(snapshot, Segments(portable, keys_of_lists), {}, {})
+    translator.translate(snapshot.flags)
+    return translator.state()
+
+
+def outward_after(
+    before: OutwardState,
+    snapshot: model.Snapshot,
+    affected: AbstractSet[str],
+    keys_of_lists: KeysOfLists = _NO_KEYS,
+) -> OutwardState:
+    """Translate what a change affects, and keep the same objects of everything else.
+
+    Args:
+        before: What was made of an earlier snapshot of the environment.
+        snapshot: The environment now.
+        affected: The keys of all flags whose evaluation may differ (``fader.revisions.affected_flags``).
+        keys_of_lists: As for ``outward``.
+    """
+    portable = {
+        key: known
+        if (known := before.portable.get(key)) is not None and known.segment is segment
+        else portable_segment(segment, keys_of_lists)
+        for key, segment in sorted(snapshot.segments.items())
+    }
+    stale = _with_relatives(affected, before.snapshot.flags, snapshot.flags)
+    kept = {key: feature for key, feature in before.features.items() if key not in stale and key in snapshot.flags}
+    notes = {key: found for key, found in before.notes.items() if key in kept}
+    translator = _Translator(snapshot, Segments(portable, keys_of_lists), kept, notes)
+    translator.translate(key for key in snapshot.flags if key not in kept)
+    return translator.state()
+
+
+class _Translator:
+    """Makes what is missing of an environment's features, parents first."""
+
+    def __init__(
+        self,
+        snapshot: model.Snapshot,
+        segments: Segments,
+        features: dict[str, WireFeature],
+        notes: dict[str, tuple[Note, ...]],
+    ) -> None:
+        self._snapshot = snapshot
+        self._segments = segments
+        self._features = features
+        self._notes = notes
+        self._parents = {prerequisite.flag for flag in snapshot.flags.values() for prerequisite in flag.prerequisites}
+
+    def translate(self, keys: Iterable[str]) -> None:
+        for key in _parents_first(keys, self._snapshot.flags):
+            if key not in self._features:
+                notebook = Notebook()
+                self._features[key] = self._feature(self._snapshot.flags[key], notebook)
+                if notebook.notes:
+                    self._notes[key] = notebook.notes
+
+    def state(self) -> OutwardState:
+        return OutwardState(
+            snapshot=self._snapshot,
+            features=dict(sorted(self._features.items())),
+            segments={key: found.sent for key, found in self._segments.known.items() if found.sent is not None},
+            notes=self._notes,
+            portable=dict(self._segments.known),
+        )
+
+    def _feature(self, flag: model.Flag, notebook: Notebook) -> WireFeature:
+        rules = strategies_of(flag, self._segments, notebook)
+        dependencies = dependencies_of(
+            flag,
+            Ancestry(self._snapshot.flags, self._features, self._notes),
+            notebook,
+            is_parent=flag.key in self._parents,
+        )
+        return WireFeature(
+            name=flag.key,
+            enabled=flag.enabled and bool(rules.strategies) and dependencies is not None,
+            project=self._snapshot.project,
+            strategies=rules.strategies or (_nobody(flag),),
+            variants=rules.variants,
+            dependencies=dependencies or UNSET,
+        )
+
+
+def _nobody(flag: model.Flag) -> WireStrategy:
+    """A strategy that lets nobody in, for a list that must not be empty."""
+    return WireStrategy(
+        parameters=WireParameters(rollout="0", stickiness=model.BY_DEFAULT, group_id=flag.key),
+    )
+
+
+def _parents_first(keys: Iterable[str], flags: Mapping[str, model.Flag]) -> list[str]:
+    """These flags and all whom they need, each after its own. Without recursion, for chains may be long."""
+    ordered: dict[str, None] = {}
+    seen: set[str] = set()
+    to_visit = [(key, False) for key in keys]
+    while to_visit:
+        key, is_done = to_visit.pop()
+        if is_done:
+            ordered[key] = None
+        elif key in flags and key not in seen:
+            seen.add(key)
+            to_visit.append((key, True))
+            to_visit.extend((prerequisite.flag, False) for prerequisite in flags[key].prerequisites)
+    return list(ordered)
+
+
+def _with_relatives(keys: AbstractSet[str], *snapshots: Mapping[str, model.Flag]) -> set[str]:
+    """These flags, and all that are parents or children of one of them, at any distance, in any of the snapshots: what
+    a parent is sent as depends on whether it is one."""
+    relatives: dict[str, set[str]] = {}
+    for flags in snapshots:
+        for key, flag in flags.items():
+            for prerequisite in flag.prerequisites:
+                relatives.setdefault(key, set()).add(prerequisite.flag)
+                relatives.setdefault(prerequisite.flag, set()).add(key)
+    found = set(keys)
+    to_follow = list(keys)
+    while to_follow:
+        for key in relatives.get(to_follow.pop(), ()):
+            if key not in found:
+                found.add(key)
+                to_follow.append(key)
+    return found

@@ -1,0 +1,279 @@
+"""Our rules as strategies of Unleash's.
+
+A rule decides and ends the evaluation; strategies are only tried until one lets the context in. For rules that serve
+something that comes to the same. A rule that serves *off* becomes a condition of all that follow it: not to be whom it
+means. Where Unleash's SDKs cannot be told exactly, they are told so that they let in fewer.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fader import model
+from fader.bucketing import BUCKETS, thousandths
+from fader.operators import EXISTS
+from fader_server.unleash.clauses import (
+    EVERYBODY,
+    NOBODY,
+    Clause,
+    Clauses,
+    SegmentTest,
+    TooManyError,
+    both,
+    disjoint,
+    either,
+)
+from fader_server.unleash.notes import Note, Notebook
+from fader_server.unleash.portable import clauses_of, clauses_of_opposite, group_id, stickiness
+from fader_server.unleash.portable_segments import Expressed, KeysOfLists, PortableSegment, others_than
+from fader_server.unleash.portable_variants import Cast, Serving
+from fader_server.unleash.wire import (
+    LARGEST_WEIGHT_SUM,
+    WireConstraint,
+    WireParameters,
+    WireStrategy,
+    WireVariant,
+)
+
+MOST_STRATEGIES: Final = 400
+"""Strategies of one flag. What comes after them lets nobody in."""
+
+_FULL: Final = "100"
+_DRAWN: Final = (model.BY_DEFAULT, model.BY_RANDOM)
+
+
+class Segments(Struct, frozen=True):
+    """The segments of an environment, as far as Unleash's SDKs can be told of them."""
+
+    known: Mapping[str, PortableSegment]
+    keys_of_lists: KeysOfLists
+
+
+class Strategies(Struct, frozen=True):
+    """What a flag's rules have become: strategies, in order, and the variants of the feature as a whole."""
+
+    strategies: tuple[WireStrategy, ...]
+    variants: tuple[WireVariant, ...] = ()
+
+
+def strategies_of(flag: model.Flag, segments: Segments, notebook: Notebook) -> Strategies:
+    """The strategies that stand for a flag's rules. Without any, nobody is let in.
+
+    Args:
+        flag: Ours.
+        segments: Those that its rules may name.
+        notebook: Takes what Unleash's SDKs will not see as it is, under the rules' paths.
+    """
+    notes = Notebook()
+    translator = _Translator(flag, segments, notes)
+    found = translator.strategies()
+    if found.variants and translator.gives_none:
+        # Where the feature has variants, a strategy without any gives one of these. So each names its own.
+        notes = Notebook()
+        found = _Translator(flag, segments, notes, names_all=True).strategies()
+    notebook.add(notes.notes)
+    return found
+
+
+class _Translator:
+    """Goes through the rules of one flag, and remembers who is still undecided, and the variants of the feature."""
+
+    def __init__(self, flag: model.Flag, segments: Segments, notebook: Notebook, *, names_all: bool = False) -> None:
+        self.gives_none = False
+        self._names_all = names_all
+        self._flag = flag
+        self._segments = segments
+        self._notebook = notebook
+        self._cast = Cast.of(flag)
+        self._undecided: Clauses = EVERYBODY
+        self._shared: Serving | None = None
+        self._variants: tuple[WireVariant, ...] = ()
+
+    def strategies(self) -> Strategies:
+        if not self._flag.rules:
+            rules: tuple[model.Rule, ...] = (model.Rule(),) if self._cast.first != self._cast.off else ()
+        else:
+            rules = self._flag.rules
+        found: list[WireStrategy] = []
+        for position, rule in enumerate(rules):
+            serving = self._cast.serving(rule)
+            place = self._notebook.at("rules").at(position)
+            if serving is None or self._undecided == NOBODY:
+                continue
+            if self._cast.may_be_off(serving):
+                self._exclude(rule, serving, place)
+            else:
+                found += self._admit(rule, serving, place)
+            if len(found) > MOST_STRATEGIES:
+                place.write("Unleash SDKs are not sent so many strategies: they let nobody in from here on.")
+                found = found[:MOST_STRATEGIES]
+                break
+        return Strategies(tuple(found), self._variants)
+
+    def _exclude(self, rule: model.Rule, serving: Serving, place: Notebook) -> None:
+        """Take out of those who are undecided whom a rule may turn off."""
+        share = thousandths(rule.rollout.percentage)
+        if share <= 0:
+            return
+        if share >= BUCKETS and rule.rollout.by not in _DRAWN:
+            hashed = model.Constraint(attribute=rule.rollout.by, operator=EXISTS)
+            rule = replace(rule, constraints=(*rule.constraints, hashed))
+        others = self._others(rule)
+        if serving.split is not None:
+            place.at("split").write(
+                "Unleash SDKs cannot turn a share of those off whom a rule lets in: they keep everybody off"
+                " whom this rule means."
+            )
+        elif share < BUCKETS:
+            place.at("rollout").write(
+                "Unleash SDKs cannot turn off by percentage: they keep everybody off whom this rule means."
+            )
+        _carry_over(others.causes, place, "so later rules let nobody in" if others.clauses == NOBODY else None)
+        try:
+            self._undecided = both(self._undecided, others.clauses)
+        except TooManyError:
+            place.write("Unleash SDKs are not sent so many alternatives: later rules let nobody in.")
+            self._undecided = NOBODY
+
+    def _admit(self, rule: model.Rule, serving: Serving, place: Notebook) -> list[WireStrategy]:
+        """The strategies of a rule that serves something."""
+        means = self._means(rule, serving, place)
+        if not means:
+            return []
+        admitted = self._admitted(rule)
+        _carry_over(admitted.causes, place, "so this rule lets nobody in" if admitted.clauses == NOBODY else None)
+        share = thousandths(rule.rollout.percentage)
+        draws = rule.rollout.by in _DRAWN and 0 < share < BUCKETS
+        try:
+            clauses = both(admitted.clauses, self._undecided)
+            clauses = disjoint(clauses) if draws and len(clauses) > 1 else clauses
+        except TooManyError:
+            place.write("Unleash SDKs are not sent so many alternatives: this rule lets nobody in.")
+            return []
+        if share % 1000:
+            place.at("rollout").at("percentage").write(_rounded_down(share))
+        return [_strategy(clause, parameters, variants) for clause in clauses for parameters, variants in means]
+
+    def _means(
+        self, rule: model.Rule, serving: Serving, place: Notebook
+    ) -> list[tuple[WireParameters, tuple[WireVariant, ...]]]:
+        """By what the rule lets in, and what it then serves; empty where that cannot be said."""
+        rollout, key = rule.rollout, self._flag.key
+        causes = Notebook()
+        by = stickiness(rollout.by, causes.at("rollout").at("by"))
+        percent = str(min(max(thousandths(rollout.percentage), 0), BUCKETS) // 1000)
+        is_hashed = percent != _FULL or rollout.by not in _DRAWN
+        group = group_id(rollout.salt or key, causes.at("rollout").at("salt")) if is_hashed else rollout.salt or key
+        if by is None or group is None:
+            _carry_over(causes.notes, place, "so this rule lets nobody in")
+            return []
+        parameters = WireParameters(rollout=percent, stickiness=by, group_id=group)
+        if self._cast.is_valueless(serving) and not self._names_all:
+            self.gives_none = True
+            return [(parameters, ())]
+        split = serving.split
+        if split is None:
+            return [(parameters, serving.wire(self._cast, by))]
+        if sum(weight for _, weight in serving.shares) > LARGEST_WEIGHT_SUM:
+            place.at("split").write(
+                f"Unleash SDKs cannot add weights up to more than {LARGEST_WEIGHT_SUM}: this rule lets nobody in."
+            )
+            return []
+        split_by = stickiness(split.by, causes.at("split").at("by"))
+        split_group = group_id(split.salt or key, causes.at("split").at("salt"))
+        if split_by is None or split_group is None:
+            _carry_over(causes.notes, place, "so this rule lets nobody in")
+            return []
+        variants = serving.wire(self._cast, split_by)
+        if not is_hashed or (percent == _FULL and split_by == by):
+            sticky = WireParameters(rollout=_FULL, stickiness=split_by, group_id=split_group)
+            if split.by in _DRAWN or is_hashed:
+                return [(sticky, variants)]
+            # Those who have nothing to be shared out by are let in all the same, and draw.
+            drawn = replace(sticky, stickiness=model.BY_RANDOM)
+            return [(sticky, variants), (drawn, serving.wire(self._cast, model.BY_RANDOM))]
+        if split_by == by and (split_group == group or by == model.BY_RANDOM):
+            return [(parameters, variants)]
+        if split_group == key and self._shared in (None, serving):
+            self._shared, self._variants = serving, variants
+            return [(parameters, ())]
+        place.at("split").write(
+            "Unleash SDKs share out by the stickiness and the groupId of the rollout, and this split has others:"
+            " this rule lets nobody in."
+        )
+        return []
+
+    def _admitted(self, rule: model.Rule) -> Expressed:
+        """Those for whom all constraints and segments of a rule hold, or fewer."""
+        causes = Notebook()
+        admitted = EVERYBODY
+        try:
+            for position, constraint in enumerate(rule.constraints):
+                admitted = both(admitted, clauses_of(constraint, causes.at("constraints").at(position)))
+            for position, key in enumerate(rule.segments):
+                segment = self._segments.known.get(key)
+                members = Expressed(NOBODY) if segment is None else segment.members
+                _take_over(members.causes, key, causes.at("segments").at(position))
+                admitted = both(admitted, members.clauses)
+        except TooManyError:
+            causes.write("are not sent so many alternatives")
+            admitted = NOBODY
+        return Expressed(admitted, causes.notes)
+
+    def _others(self, rule: model.Rule) -> Expressed:
+        """Those for whom some constraint or segment of a rule does not hold, or fewer."""
+        causes = Notebook()
+        alternatives: list[Clauses] = [
+            clauses_of_opposite(constraint, causes.at("constraints").at(position))
+            for position, constraint in enumerate(rule.constraints)
+        ]
+        for position, key in enumerate(rule.segments):
+            segment = self._segments.known.get(key)
+            others = Expressed(EVERYBODY)
+            if segment is not None:
+                others = others_than(segment.segment, self._segments.keys_of_lists)
+            _take_over(others.causes, key, causes.at("segments").at(position))
+            alternatives.append(others.clauses)
+        try:
+            return Expressed(either(alternatives), causes.notes)
+        except TooManyError:
+            causes.write("are not sent so many alternatives")
+            return Expressed(NOBODY, causes.notes)
+
+
+def _strategy(clause: Clause, parameters: WireParameters, variants: tuple[WireVariant, ...]) -> WireStrategy:
+    return WireStrategy(
+        parameters=parameters,
+        constraints=tuple(test for test in clause if isinstance(test, WireConstraint)),
+        segments=tuple(test.id for test in clause if isinstance(test, SegmentTest)),
+        variants=variants,
+    )
+
+
+def _rounded_down(share: int) -> str:
+    percent = f"{share / 1000:g}" if share < 1000 or share % 1000 else str(share // 1000)
+    if share < 1000:
+        return (
+            f"Unleash SDKs let nobody in by this rule: they compare whole percents, and {percent} % is rounded down"
+            " to 0 %."
+        )
+    return (
+        f"Unleash SDKs let {share // 1000} % in by this rule: they compare whole percents, and {percent} % is rounded"
+        " down."
+    )
+
+
+def _carry_over(causes: Iterable[Note], place: Notebook, so: str | None) -> None:
+    for cause in causes:
+        if cause.is_remark:
+            place.along(cause.path).remark(f"Unleash SDKs {cause.text}.")
+        else:
+            place.along(cause.path).write(f"Unleash SDKs {cause.text}, {so or 'so they let fewer in'}.")
+
+
+def _take_over(causes: Iterable[Note], segment: str, place: Notebook) -> None:
+    for cause in causes:
+        write = place.remark if cause.is_remark else place.write
+        write(f"{cause.text} (segment {segment})")

@@ -12,7 +12,7 @@ from fader import model
 from fader_server.bus import Message
 from fader_server.bus.in_process import InProcessBus
 from fader_server.clients import Gathering
-from fader_server.distribution import Distributor, Feed, Subscription
+from fader_server.distribution import Distributor, Feed, Streams, Subscription
 from fader_server.distribution.distributor import Pace
 from fader_server.distribution.events import OPENING, Version
 from fader_server.distribution.subscription import Ending
@@ -171,12 +171,13 @@ class Reader:
         return self._unread.popleft()
 
 
-async def open_stream(feed: Feed, key_id: str, since: Version | None) -> Reader:
+async def open_stream(feed: Feed, key_id: str, since: Version | None, streams: Streams | None = None) -> Reader:
     """Open a stream and follow, as a request does. What it begins with can be read at once, if only a comment."""
+    streams = feed.sdk_streams if streams is None else streams
     reader = Reader()
-    reader.subscription = await feed.subscribe(key_id, since, reader.send)
+    reader.subscription = await streams.subscribe(key_id, since, reader.send)
     await reader.send({"body": OPENING + reader.subscription.first, "more_body": True})
-    await feed.follow(reader.subscription)
+    await streams.follow(reader.subscription)
     return reader
 
 

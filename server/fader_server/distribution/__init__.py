@@ -2,6 +2,7 @@
 
 from fader_server.distribution.distributor import Distributor, NoSuchEnvironment
 from fader_server.distribution.feed import Feed
+from fader_server.distribution.streams import Streams
 from fader_server.distribution.subscription import Subscription
 
-__all__ = ["Distributor", "Feed", "NoSuchEnvironment", "Subscription"]
+__all__ = ["Distributor", "Feed", "NoSuchEnvironment", "Streams", "Subscription"]

@@ -190,10 +190,11 @@ class Distributor:
     async def farewell(self, seconds: float) -> None:
         """Say goodbye to all streams, spread over some time so that they do not all come back at once."""
         self.is_closing = True
-        leaving = [(feed, one) for feed in self._feeds.values() for one in feed.some_subscriptions()]
+        kinds = [streams for feed in self._feeds.values() for streams in feed.all_streams()]
+        leaving = [(streams, one) for streams in kinds for one in streams.some()]
         pause = seconds / max(len(leaving), 1)
-        for position, (feed, subscription) in enumerate(leaving):
-            feed.dismiss(subscription, _FIRST_RETRY, Ending.GOODBYE)
+        for position, (streams, subscription) in enumerate(leaving):
+            streams.dismiss(subscription, _FIRST_RETRY, Ending.GOODBYE)
             if position % 32 == 31:
                 await asyncio.sleep(pause * 32)
 

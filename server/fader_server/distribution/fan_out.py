@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from itertools import islice
 from typing import Final, cast
 
-from fader_server.distribution.events import HEARTBEAT, Delivery, Message, Version, body
+from fader_server.distribution.events import Delivery, Message, Version, body
 from fader_server.distribution.subscription import Ending, Subscription
 from fader_server.logs import logger
 from fader_server.telemetry import Metrics
@@ -27,20 +27,21 @@ _AT_ONCE: Final = 64
 
 _LONGEST_REST: Final = 0.1  # seconds
 
-_HEARTBEAT: Final = body(HEARTBEAT)
 _NOTHING: Final = body(b"")
 
 
 class FanOut:
-    """All streams of one environment.
+    """All streams of one environment and one encoding.
 
     Args:
         way: Says what leads from a version to the newest; ``None`` for the newest itself.
+        heartbeat: Shows that a stream lives.
         metrics: Where it is counted what is sent.
     """
 
-    def __init__(self, way: Callable[[Version], Delivery | None], metrics: Metrics) -> None:
+    def __init__(self, way: Callable[[Version], Delivery | None], heartbeat: Message, metrics: Metrics) -> None:
         self._way = way
+        self._heartbeat = heartbeat
         self._metrics = metrics
         self._live: dict[Subscription, None] = {}
         self._parked: dict[Subscription, asyncio.Task[None]] = {}
@@ -57,9 +58,9 @@ class FanOut:
         """Show everybody that the stream lives."""
         reached = 0
         for batch in self._batches():
-            reached += sum(self._write(subscription, _HEARTBEAT) for subscription in batch)
+            reached += sum(self._write(subscription, self._heartbeat) for subscription in batch)
             await asyncio.sleep(0)
-        self._metrics.event_sent("heartbeat", len(HEARTBEAT), reached)
+        self._metrics.event_sent("heartbeat", len(self._heartbeat["body"]), reached)
 
     async def join(self, subscription: Subscription) -> None:
         """Bring a stream to the newest version, however long its client takes to read, and keep it there from then on;

@@ -5,46 +5,27 @@ import gzip
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import Final
 
 import msgspec
 
 from fader.model import Change, Snapshot
 from fader.revisions import apply_change
 from fader_server.clients import Roster
-from fader_server.distribution.events import (
-    Delivery,
-    Version,
-    body,
-    change_event,
-    goodbye_event,
-    merged,
-    snapshot_event,
-)
-from fader_server.distribution.fan_out import FanOut
+from fader_server.distribution.encoding import EncodingFactory
+from fader_server.distribution.events import Version, change_event, merged
 from fader_server.distribution.recent import MOST_CHANGES, Recent, RecentChanges
-from fader_server.distribution.subscription import Ending, Send, Subscription
+from fader_server.distribution.sdk_encoding import SdkEncoding
+from fader_server.distribution.streams import Streams
+from fader_server.distribution.subscription import Ending
 from fader_server.errors import Unavailable
 from fader_server.storage import Store
 from fader_server.storage.records import Committed
 from fader_server.telemetry import Metrics
-from fader_server.telemetry.catalogue import StreamEvent
-
-Admit: TypeAlias = Callable[[StreamEvent, int], None]
-"""Asked with the kind and the bytes of what a stream would begin with; raises if that cannot be sent now."""
 
 _BATCH: Final = 500
 _WORTH_A_THREAD: Final = 65_536
 _AFTER_REVOCATION: Final = 1_000  # milliseconds; there is nothing to gain from coming back sooner
-_AFTER_THE_END: Final = 1_000  # milliseconds
-_WAYS: Final = 32
-"""Ways kept: those who lost the same server hold one of a few revisions, and need the same."""
-
-_ONE_BY_ONE: Final = 16
-"""Changes that are sent as they were made; more, or larger ones, are sent as one that comes to the same."""
-_ONE_BY_ONE_BYTES: Final = 16_384
-
-_KnownT = TypeVar("_KnownT", Version, Version | None)
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -83,16 +64,13 @@ class Feed:
         self._snapshot = snapshot
         self._version = Version(snapshot.epoch, snapshot.revision)
         self._recent = RecentChanges(snapshot.revision)
-        self._ways: dict[Version, Delivery] = {}
-        self._beginnings: dict[Version | None, Delivery] = {}
-        self._whole: Delivery | None = None
-        self._subscriptions: set[Subscription] = set()
-        self._fan_out = FanOut(self._way, metrics)
+        self._changed_at: datetime | None = None
+        self._sdk_streams = Streams(self, SdkEncoding(self, roster), metrics)
+        self._other_streams: dict[EncodingFactory, Streams] = {}
         self._following = asyncio.Lock()
         self._reaching_back = asyncio.Lock()
         self._encoding: asyncio.Task[Encoded] | None = None
-        self.is_over = False
-        """Whether the environment is gone. Who subscribes nevertheless is told goodbye at once."""
+        self._is_over = False
         roster.serves(snapshot.epoch, snapshot.revision)
 
     @property
@@ -101,19 +79,45 @@ class Feed:
         return self._version
 
     @property
+    def is_over(self) -> bool:
+        """Whether the environment is gone. Who subscribes nevertheless is told goodbye at once."""
+        return self._is_over
+
+    @property
     def snapshot(self) -> Snapshot:
         """What is being served, whole."""
         return self._snapshot
 
     @property
+    def changed_at(self) -> datetime | None:
+        """When the newest change was made, if there was one since this feed began."""
+        return self._changed_at
+
+    @property
     def streams(self) -> int:
         """How many listen."""
-        return len(self._subscriptions)
+        return sum(map(len, self.all_streams()))
 
     @property
     def key_ids(self) -> set[str]:
         """With which SDK keys they came."""
-        return {subscription.key_id for subscription in self._subscriptions}
+        return set[str]().union(*(streams.key_ids for streams in self.all_streams()))
+
+    @property
+    def sdk_streams(self) -> Streams:
+        """Those of our SDKs."""
+        return self._sdk_streams
+
+    def streams_in(self, encoding: EncodingFactory) -> Streams:
+        """Those of another kind.
+
+        Args:
+            encoding: Makes their encoding when they are first asked for; after that it says which they are.
+        """
+        streams = self._other_streams.get(encoding)
+        if streams is None:
+            streams = self._other_streams[encoding] = Streams(self, encoding(self), self._metrics)
+        return streams
 
     @property
     def encoded_at_hand(self) -> Encoded | None:
@@ -130,72 +134,33 @@ class Feed:
             encoding = self._encoding = asyncio.create_task(_encode(self._snapshot))
         return await asyncio.shield(encoding)
 
-    async def subscribe(
-        self, key_id: str, since: Version | None, send: Send, *, admit: Admit = lambda _event, _size: None
-    ) -> Subscription:
-        """Open a stream.
-
-        Args:
-            key_id: The SDK key that it is opened with.
-            since: What the client has already.
-            send: Sends to the client.
-            admit: Asked before it is opened.
-
-        Returns:
-            A subscription whose first message brings the client to what is being served. Who has sent that calls
-            ``follow``, so that it gets every change from there on. It must be given back to ``unsubscribe``.
-        """
-        if since is not None and since.epoch == self._snapshot.epoch:
-            await self._come_together(since)
-        # Nothing is awaited from here on, so that no change can come in between.
-        way = self._beginning(since)
-        event: StreamEvent = "change" if way is None else way.event
-        first = b"" if way is None else way.message["body"]
-        admit(event, len(first))
-        subscription = Subscription(key_id, send, first, self._version)
-        if self.is_over:
-            self.dismiss(subscription, _AFTER_THE_END, Ending.GOODBYE)
-            return subscription
-        self._subscriptions.add(subscription)
-        if way is not None:
-            self._metrics.event_sent(event, len(first))
-        return subscription
-
-    async def follow(self, subscription: Subscription) -> None:
-        """Send whatever has changed since the first message, and everything from then on."""
-        await self._fan_out.join(subscription)
-
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Forget a stream."""
-        self._subscriptions.discard(subscription)
-        self._fan_out.remove(subscription)
-
     async def beat(self) -> None:
         """Show everybody that the streams live."""
-        await self._fan_out.beat()
+        for streams in self.all_streams():
+            await streams.beat()
 
-    def end(self, retry_milliseconds: int, *, key_id: str | None = None) -> None:
-        """Say goodbye: to everybody and for good, or to those who came with one key."""
-        self.is_over = self.is_over or key_id is None
-        for subscription in list(self._subscriptions):
-            if key_id is None or subscription.key_id == key_id:
-                self.dismiss(subscription, retry_milliseconds, Ending.GOODBYE if key_id is None else Ending.REVOKED)
-
-    def dismiss(self, subscription: Subscription, retry_milliseconds: int, ending: Ending) -> None:
-        """Say goodbye to one."""
-        self._fan_out.dismiss(subscription, ending, goodbye_event(retry_milliseconds))
+    def end(self, retry_milliseconds: int) -> None:
+        """Say goodbye to everybody, and for good."""
+        self._is_over = True
+        for streams in self.all_streams():
+            streams.end(retry_milliseconds, Ending.GOODBYE)
 
     def end_key(self, key_id: str) -> None:
         """A key was revoked: its streams end."""
-        self.end(_AFTER_REVOCATION, key_id=key_id)
+        for streams in self.all_streams():
+            streams.end(_AFTER_REVOCATION, Ending.REVOKED, key_id=key_id)
 
-    def some_subscriptions(self) -> list[Subscription]:
-        """All who listen at this moment."""
-        return list(self._subscriptions)
+    def all_streams(self) -> list[Streams]:
+        """The streams of each kind."""
+        return [self._sdk_streams, *self._other_streams.values()]
+
+    def after(self, since: Version) -> Sequence[Recent] | None:
+        """The changes that lead from a version to what is being served; ``None`` if they are not remembered."""
+        return self._recent.after(since.revision) if since.epoch == self._version.epoch else None
 
     def change_since(self, since: Version) -> Change | None:
         """What has become different since a version, as one change; ``None`` for nothing, and where it is not known."""
-        way = self._after(since)
+        way = self.after(since)
         return merged(recent.change for recent in way) if way else None
 
     async def catch_up(self, revision: int | None = None) -> None:
@@ -238,14 +203,16 @@ class Feed:
     def _serve(self, snapshot: Snapshot, committed: datetime | None = None) -> None:
         self._snapshot = snapshot
         self._version = Version(snapshot.epoch, snapshot.revision)
-        self._encoding = self._whole = None
-        self._ways.clear()
-        self._beginnings.clear()
+        self._changed_at = committed or self._changed_at
+        self._encoding = None
         self._roster.serves(snapshot.epoch, snapshot.revision, None if committed is None else committed.timestamp())
-        self._fan_out.advance()
+        for streams in self.all_streams():
+            streams.advance()
 
-    async def _come_together(self, since: Version) -> None:
-        """Get what is needed to go on from ``since``. While the database is away, what is in memory must do."""
+    async def come_together(self, since: Version | None) -> None:
+        """Get what is needed to go on from a version. While the database is away, what is in memory must do."""
+        if since is None or since.epoch != self._snapshot.epoch:
+            return
         with suppress(Unavailable):
             if since.revision > self._snapshot.revision:
                 await self.catch_up(since.revision)  # it was at another server, which heard of a change before us
@@ -265,51 +232,6 @@ class Feed:
             older = await self._store.changes_after(place.project, place.environment, revision, MOST_CHANGES)
             if self._recent is recent:
                 recent.extend_back([self._recall(change) for change in older if change.epoch == place.epoch])
-
-    def _way(self, since: Version) -> Delivery | None:
-        """What leads a stream that follows from a version to the newest; ``None`` for the newest itself."""
-        here = self._version
-        if since is here or since == here:
-            return None
-        return self._once(self._ways, since, lambda: self._as_it_happened(since) or self._from(since))
-
-    def _beginning(self, since: Version | None) -> Delivery | None:
-        """What a stream begins with."""
-        if since == self._version:
-            return None
-        return self._once(self._beginnings, since, lambda: self._from(since))
-
-    def _once(self, known: dict[_KnownT, Delivery], since: _KnownT, made: Callable[[], Delivery]) -> Delivery:
-        found = known.get(since)
-        if found is None:
-            if len(known) >= _WAYS:
-                known.clear()
-            found = known[since] = made()
-        return found
-
-    def _as_it_happened(self, since: Version) -> Delivery | None:
-        """Change by change, if there are few."""
-        way = self._after(since)
-        if not way or len(way) > _ONE_BY_ONE or sum(len(recent.event) for recent in way) > _ONE_BY_ONE_BYTES:
-            return None
-        return Delivery("change", body(b"".join(recent.event for recent in way)), self._version)
-
-    def _from(self, since: Version | None) -> Delivery:
-        """In one event."""
-        way = None if since is None else self._after(since)
-        if not way:
-            if self._whole is None:
-                event = snapshot_event(self._snapshot, self._roster.ack_within_ms)
-                self._whole = Delivery("snapshot", body(event), self._version)
-            return self._whole
-        event = way[0].event if len(way) == 1 else self._merged(way)
-        return Delivery("change", body(event), self._version)
-
-    def _merged(self, way: Sequence[Recent]) -> bytes:
-        return change_event(merged(recent.change for recent in way), self._roster.ack_within_ms)
-
-    def _after(self, since: Version) -> Sequence[Recent] | None:
-        return self._recent.after(since.revision) if since.epoch == self._version.epoch else None
 
 
 async def _encode(snapshot: Snapshot) -> Encoded:

@@ -117,7 +117,7 @@ async def test_who_is_forgotten_while_it_is_parked_is_sent_nothing_more(setting:
     await change(feed, store)
     await until(lambda: stuck.subscription is not None and stuck.subscription.is_parked)
     assert stuck.subscription is not None
-    feed.unsubscribe(stuck.subscription)
+    feed.sdk_streams.unsubscribe(stuck.subscription)
     stuck.go_on()
     well = await open_stream(feed, "key", None)
     await change(feed, store)

@@ -1,38 +1,17 @@
-"""``GET /sdk/v1/stream``. Bare ASGI: the task of a connection opens the stream, and then only waits for its end; what
-is sent on it is sent by the fan-out, which takes the steps of ``send`` itself."""
+"""``GET /sdk/v1/stream``."""
 
-from typing import Final, cast
 from urllib.parse import parse_qs
 
 from litestar import asgi
 from litestar.types import Receive, Scope, Send
 
 from fader_server.access import SdkPrincipal
+from fader_server.api.event_streams import AGAIN_IN, STREAM_HEADERS, end_stream, run_stream
 from fader_server.api.sdk.services import SdkServices, admit, identity_of, method_of, node_of, staleness
 from fader_server.clients import Client, Roster
-from fader_server.distribution import Feed, Subscription
-from fader_server.distribution.events import OPENING, Version
+from fader_server.distribution.events import Version
 from fader_server.distribution.subscription import Ending
 from fader_server.errors import Unavailable
-from fader_server.logs import logger
-from fader_server.telemetry.catalogue import StreamEnding
-
-_log = logger(__name__)
-
-_AGAIN_IN: Final = 2  # seconds; for streams that are asked for while the server shuts down
-_STREAM_HEADERS: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    # Proxies must pass on each event as it comes: neither keep it, nor compress it, nor wait for more.
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
-_ENDINGS: Final[dict[Ending | None, StreamEnding]] = {
-    Ending.LEFT: "left",
-    Ending.TOO_SLOW: "too_slow",
-    Ending.GOODBYE: "goodbye",
-    Ending.REVOKED: "revoked",
-    None: "broken",
-}
 
 
 @asgi("/sdk/v1/stream", copy_scope=False)
@@ -40,16 +19,17 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     """What brings the client up to date, and then every change as it happens, as Server-Sent Events."""
     services, asked, feed, principal = await admit(scope)
     if services.distributor.is_closing:
-        raise Unavailable("This server is shutting down.", retry_after=_AGAIN_IN)
+        raise Unavailable("This server is shutting down.", retry_after=AGAIN_IN)
     if method_of(scope) == "HEAD":
         await send({"type": "http.response.start", "status": 200, "headers": _headers(services, feed.version)})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     since = Version.parse(asked.get(b"last-event-id", b"").decode("latin-1") or _since(scope))
+    streams = feed.sdk_streams
     with services.admission.stream(principal.key_id):
-        subscription = await feed.subscribe(principal.key_id, since, send, admit=services.admission.begin_stream)
+        subscription = await streams.subscribe(principal.key_id, since, send, admit=services.admission.begin_stream)
         if services.distributor.is_closing:  # since a moment ago: the others have been told already
-            feed.dismiss(subscription, _AGAIN_IN * 1000, Ending.GOODBYE)
+            streams.dismiss(subscription, AGAIN_IN * 1000, Ending.GOODBYE)
         services.metrics.stream_opened()
         # The environment may be removed before the stream ends: then this one is of no interest any more.
         roster = services.gathering.roster(principal.project, principal.environment)
@@ -57,34 +37,16 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = _headers(services, subscription.version)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            # What was asked is of no interest any more; kept for as long as the stream lives, it would be a tenth of
-            # all that a stream takes.
             asked.clear()
-            # Nor has any middleware more to do, and each event would have to go through all of them.
-            subscription.send = cast("Send", scope["state"].get("send", send))
-            cast("list[object]", scope["headers"]).clear()
-            await _run(feed, subscription, receive)
+            await run_stream(streams, subscription, scope, receive, send)
         finally:
-            feed.unsubscribe(subscription)
             _forget(roster, client)
-            services.metrics.stream_ended(_ENDINGS[subscription.ending])
-            _log.debug("stream ended", why=subscription.ending.value if subscription.ending else "it broke")
-
-
-async def _run(feed: Feed, subscription: Subscription, receive: Receive) -> None:
-    # A comment first, and at once, so that the client knows that streams get through.
-    first, subscription.first = OPENING + subscription.first, b""
-    await subscription.send({"type": "http.response.body", "body": first, "more_body": True})
-    await feed.follow(subscription)
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if subscription.ending is None:
-        subscription.ending = Ending.TOO_SLOW if subscription.is_parked else Ending.LEFT
+            end_stream(streams, subscription, services.metrics)
 
 
 def _headers(services: SdkServices, version: Version) -> list[tuple[bytes, bytes]]:
     return [
-        *_STREAM_HEADERS,
+        *STREAM_HEADERS,
         (b"fader-heartbeat", f"{services.heartbeat_seconds:g}".encode()),
         # What the first event brings the client to: if that is what it has already, no event will come.
         (b"fader-version", str(version).encode()),

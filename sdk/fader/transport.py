@@ -116,7 +116,12 @@ class Transport:
         if version is not None:
             headers["Last-Event-ID"] = version
         url = f"{self._settings.url}/sdk/v1/stream"
-        return Stream(self._listening, self._listening.exchange("GET", url, headers, within=self._timing.first_byte))
+        try:
+            answer = self._listening.exchange("GET", url, headers, within=self._timing.first_byte)
+        except Failure:
+            self._listening.finish(None, keep=False)
+            raise
+        return Stream(self._listening, answer)
 
     def snapshot(self, version: str | None) -> Answer:
         """Ask for the snapshot, unless it still is ``version``."""

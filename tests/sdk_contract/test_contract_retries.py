@@ -277,3 +277,10 @@ def test_client_that_starts_before_the_server_finds_it_later(sdk: SdkProcess) ->
     assert client.wait()
     client.close()
     server.stop()
+
+
+def test_an_attempt_that_comes_to_nothing_leaves_no_connection_behind(server: ScriptedServer, connect: Connect) -> None:
+    server.always("stream", silence)
+    connect(timing={"first_byte": 0.1, "backoff_first": 30, "backoff_longest": 30})
+    server.wait_for("stream")
+    eventually(lambda: server.open_connections == 0, "the connection to be closed")

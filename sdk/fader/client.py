@@ -17,6 +17,7 @@ from fader.overrides import Layer, Override
 from fader.runtime import Runtime
 from fader.snapshot import FlagSet
 from fader.status import Status
+from fader.watching import StatusListener
 
 T = TypeVar("T")
 
@@ -231,6 +232,20 @@ class Client:
         """
         self._runtime.ensure_started()
         return self._runtime.holder.listen(callback)
+
+    def on_status(self, callback: StatusListener) -> Callable[[], None]:
+        """Be told how this client is doing: soon, and whenever ``status.state`` has become another one.
+
+        Args:
+            callback: Called with the status. That the server is out of hearing is told after ten seconds of it, for
+                connections are lost and made anew all day. It runs on the thread that follows the flags, which waits
+                for it: a client without one (offline, closed, in tests) has nothing to tell.
+
+        Returns:
+            A function that ends it.
+        """
+        self._runtime.ensure_started()
+        return self._runtime.watch.listen(callback)
 
     def override(self, key: str | Mapping[str, Any], value: Any = True) -> Override:
         """Give flags other values for a while, for everybody in this process. Meant for tests.

@@ -47,6 +47,9 @@ class Timing(Struct, frozen=True, kw_only=True):
     usage_flush: float = 60.0
     usage_post: float = 5.0
     """What a report of usage may take: flags wait behind it, on the same thread."""
+    grace: float = 10.0
+    """For how long the server may be out of hearing before listeners are told: load balancers cut streams all day, and
+    a server that is restarted asks its clients to come back within some seconds."""
     members_part: float = 2.0
     """What a part of a long list may take: flags wait behind it, too."""
     members_write: float = 600.0

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from fader.counters import UsageCounters
+from fader.listening import Listening
 from fader.members import Members, followed, missing_lists
 from fader.model import Change, MemberList, Snapshot
 from fader.overrides import NOTHING, Layer, apply_layers
 from fader.revisions import Verdict, affected_flags, judge_change, judge_snapshot, version_of
 from fader.snapshot import FlagSet
-from fader.status import logger
 
 Listener: TypeAlias = Callable[[frozenset[str]], object]
 
@@ -35,7 +35,7 @@ class FlagHolder:
         self._missing: Mapping[str, MemberList] = {}
         self._flags = self._compile(NOTHING)
         self._layers: tuple[Layer, ...] = ()
-        self._listeners: tuple[_Listening, ...] = ()
+        self._listeners: tuple[Listening[frozenset[str]], ...] = ()
         self.renew_lock()
         publish(self._flags)
 
@@ -145,7 +145,7 @@ class FlagHolder:
 
     def listen(self, callback: Listener) -> Callable[[], None]:
         """Call ``callback`` with the keys of the flags that a change affects; returns what ends it."""
-        listening = _Listening(callback)
+        listening = Listening(callback, "changes of flags")
         with self._lock:
             self._listeners = (*self._listeners, listening)
 
@@ -172,19 +172,3 @@ class FlagHolder:
 
     def _compile(self, snapshot: Snapshot) -> FlagSet:
         return FlagSet(snapshot, app=self._app, counters=self._counters, members=self._members)
-
-
-class _Listening:
-    """A callback, and whether it has failed before."""
-
-    def __init__(self, callback: Listener) -> None:
-        self._callback = callback
-        self._has_failed = False
-
-    def __call__(self, keys: frozenset[str]) -> None:
-        try:
-            self._callback(keys)
-        except Exception:  # noqa: BLE001 (somebody else's code must not cost this process its flags)
-            if not self._has_failed:
-                self._has_failed = True
-                logger.exception("a listener for changes of flags failed; its next failures are not logged")

@@ -17,6 +17,7 @@ from fader.counters import UsageCounters
 from fader.holder import FlagHolder
 from fader.snapshot import FlagSet
 from fader.status import Journal, State, Status, logger
+from fader.watching import StatusWatch
 
 if TYPE_CHECKING:
     from fader.session import Session
@@ -41,6 +42,7 @@ class Runtime:
         self.counters = UsageCounters()
         self.journal = Journal("the flag server")
         self.holder = FlagHolder(publish, self.counters)
+        self.watch = StatusWatch(lambda: self.status, timing.grace)
         self._timing = timing
         self._ask = ask
         self._settings: Settings | None = None
@@ -203,7 +205,7 @@ class Runtime:
         from fader.session import Session
 
         _running.add(self)
-        return Session(told, self._timing, self.holder, self.counters, self.journal, trust)
+        return Session(told, self._timing, self.holder, self.counters, self.watch, self.journal, trust)
 
 
 _running: "weakref.WeakSet[Runtime]" = weakref.WeakSet()

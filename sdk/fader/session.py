@@ -32,6 +32,7 @@ class Session:
         timing: How patient to be.
         holder: Where the flags go.
         usage: Where the counts come from.
+        watch: Who wants to know of the status.
         journal: Whom to tell how it goes.
         trust: How to reach and to verify the server, if the parent of this process has found out already.
     """
@@ -42,6 +43,7 @@ class Session:
         timing: Timing,
         holder: FlagHolder,
         usage: Usage,
+        watch: Chore,
         journal: Journal,
         trust: Trust | None = None,
     ) -> None:
@@ -49,7 +51,7 @@ class Session:
         instance = new_instance()
         self.trust = trust or Trust(settings)
         self._synchronizer = Synchronizer(settings, self.trust, timing, instance, holder, journal)
-        chores: list[Chore] = []
+        chores: list[Chore] = [watch]
         if settings.cache_dir is not None:
             cache = DiskCache(settings.cache_dir, settings.url, settings.sdk_key)
             chores.append(CacheWriter(cache, holder, timing, journal))

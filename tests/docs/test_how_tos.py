@@ -73,6 +73,18 @@ def test_celery() -> None:
         assert task.apply(args=["ada"]).get() == "new receipt"
 
 
+def test_openfeature() -> None:
+    from openfeature import api
+
+    try:
+        space = run_page("openfeature")
+        assert space["checkout"]("ada", "DE") == "old checkout"
+        space["test_new_checkout"]()
+        assert space["office_flags"].get_boolean_value("new-checkout", False) is False
+    finally:
+        api.shutdown()
+
+
 def test_testing_your_application(tmp_path: Path) -> None:
     """The page's own tests, run by pytest in a process of its own, with the plugin as users have it."""
     blocks = BLOCK.findall((HOW_TO / "test-your-application.md").read_text("utf-8"))

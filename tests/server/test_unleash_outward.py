@@ -226,6 +226,57 @@ def test_a_split_is_shared_out_by_the_stickiness_of_its_strategy() -> None:
     assert notes_of(state, "theme") == []
 
 
+def test_a_split_that_is_salted_as_the_feature_becomes_the_features() -> None:
+    shares = split(("red", 1), ("blue", 3), by="session_id")
+    sent = as_json(
+        seen(coloured(Rule(id="a", constraints=(PRO,), split=shares), Rule(id="b", split=shares))).features["theme"]
+    )
+
+    assert [variant["name"] for variant in sent["variants"]] == ["red", "blue"]
+    assert [strategy["variants"] for strategy in sent["strategies"]] == [[], []]
+
+
+def test_a_feature_names_no_variants_where_one_of_its_strategies_gives_none() -> None:
+    valueless = (*COLOURS, Variant(name="on"))
+    rules = (Rule(id="a", constraints=(PRO,), split=split(("red", 1), ("blue", 3))), Rule(id="b", variant="on"))
+    flag_with_both = Flag(key="theme", enabled=True, type="string", variants=valueless, off_variant="none", rules=rules)
+    sent = as_json(seen(flag_with_both).features["theme"])
+
+    assert sent["variants"] == []
+    assert [len(strategy["variants"]) for strategy in sent["strategies"]] == [2, 0]
+
+
+def test_whom_nobody_is_let_in_by_is_left_out_beside_others() -> None:
+    nobody = Rule(id="a", rollout=Rollout(percentage=0, by="targeting_key"))
+
+    assert [strategy["parameters"]["rollout"] for strategy in only(nobody, Rule(id="b"))["strategies"]] == ["100"]
+    assert [strategy["parameters"]["rollout"] for strategy in only(nobody)["strategies"]] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "inverted", "rollout", "name"),
+    [
+        (("10.1.2.3/8", "192.168.0.7"), False, Rollout(), "remoteAddress"),
+        (("10.0.0.0/8", "2001:db8::/32"), False, Rollout(), "flexibleRollout"),
+        (("10.0.0.0/8",), True, Rollout(), "flexibleRollout"),
+        (("10.0.0.0/8",), False, HALF, "flexibleRollout"),
+    ],
+    ids=["of IPv4", "of IPv6", "inverted", "a share"],
+)
+def test_networks_are_asked_as_old_sdks_know_it_where_they_can(
+    networks: tuple[str, ...], inverted: bool, rollout: Rollout, name: str
+) -> None:
+    listed = Constraint(attribute="remote_address", operator="in_cidr", values=networks, inverted=inverted)
+    (strategy,) = only(Rule(id="a", constraints=(listed, PRO), rollout=rollout))["strategies"]
+
+    assert strategy["name"] == name
+    if name == "remoteAddress":
+        assert strategy["parameters"]["IPs"] == "10.0.0.0/8,192.168.0.7/32"
+        assert [asked["contextName"] for asked in strategy["constraints"]] == ["plan"]
+    else:
+        assert [asked["operator"] for asked in strategy["constraints"]] == ["IN_CIDR", "IN"]
+
+
 def test_a_split_by_something_else_than_the_rollout_becomes_the_features() -> None:
     state = seen(coloured(Rule(rollout=HALF, split=split(("red", 1), ("blue", 3), by="session_id"))))
     assert [each.stickiness for each in state.features["theme"].variants] == ["sessionId"] * 2

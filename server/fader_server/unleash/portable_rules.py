@@ -6,6 +6,7 @@ means. Where Unleash's SDKs cannot be told exactly, they are told so that they l
 """
 
 from collections.abc import Iterable, Mapping
+from enum import Enum, auto
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from fader_server.unleash.clauses import (
     disjoint,
     either,
 )
+from fader_server.unleash.contexts import FIELDS
 from fader_server.unleash.notes import Note, Notebook
 from fader_server.unleash.portable import clauses_of, clauses_of_opposite, group_id, stickiness
 from fader_server.unleash.portable_segments import Expressed, KeysOfLists, PortableSegment, others_than
@@ -42,6 +44,7 @@ MOST_STRATEGIES: Final = 400
 
 _FULL: Final = "100"
 _DRAWN: Final = (model.BY_DEFAULT, model.BY_RANDOM)
+_ADDRESS: Final = next(theirs for theirs, ours in FIELDS.items() if ours == model.REMOTE_ADDRESS)
 
 
 class Segments(Struct, frozen=True):
@@ -66,23 +69,40 @@ def strategies_of(flag: model.Flag, segments: Segments, notebook: Notebook) -> S
         segments: Those that its rules may name.
         notebook: Takes what Unleash's SDKs will not see as it is, under the rules' paths.
     """
-    notes = Notebook()
-    translator = _Translator(flag, segments, notes)
-    found = translator.strategies()
-    if found.variants and translator.gives_none:
-        # Where the feature has variants, a strategy without any gives one of these. So each names its own.
-        notes = Notebook()
-        found = _Translator(flag, segments, notes, names_all=True).strategies()
-    notebook.add(notes.notes)
+    # Variants of the feature are understood by older SDKs than those of strategies. But where the feature has variants,
+    # a strategy without any gives one of these; so if one is to give none, the others name their own, and if they
+    # cannot, each does.
+    attempts = (_attempt(flag, segments, naming) for naming in _Naming)
+    found, notes = next(attempt for attempt in attempts if attempt is not None)
+    notebook.add(notes)
     return found
+
+
+def _attempt(flag: model.Flag, segments: Segments, naming: "_Naming") -> tuple[Strategies, tuple[Note, ...]] | None:
+    """The strategies, and notes on them; ``None`` if one of them would give a variant that is to give none."""
+    notes = Notebook()
+    translator = _Translator(flag, segments, notes, naming)
+    found = translator.strategies()
+    return None if found.variants and translator.gives_none else (found, notes.notes)
+
+
+class _Naming(Enum):
+    """Where the variants of a split are named that is salted as the feature is."""
+
+    FEATURES = auto()
+    """By the feature, wherever its rules share one split."""
+    STRATEGIES = auto()
+    """By the strategy, wherever it can say how they are shared out."""
+    ALWAYS = auto()
+    """The same; and a strategy that would give no variant names the one that stands for it."""
 
 
 class _Translator:
     """Goes through the rules of one flag, and remembers who is still undecided, and the variants of the feature."""
 
-    def __init__(self, flag: model.Flag, segments: Segments, notebook: Notebook, *, names_all: bool = False) -> None:
+    def __init__(self, flag: model.Flag, segments: Segments, notebook: Notebook, naming: _Naming) -> None:
         self.gives_none = False
-        self._names_all = names_all
+        self._naming = naming
         self._flag = flag
         self._segments = segments
         self._notebook = notebook
@@ -110,6 +130,8 @@ class _Translator:
                 place.write("Unleash SDKs are not sent so many strategies: they let nobody in from here on.")
                 found = found[:MOST_STRATEGIES]
                 break
+        # One that lets nobody in says nothing; and an SDK may fail over what it goes by, and leave out those after it.
+        found = [strategy for strategy in found if strategy.parameters.rollout != "0"] or found[:1]
         return Strategies(tuple(found), self._variants)
 
     def _exclude(self, rule: model.Rule, serving: Serving, place: Notebook) -> None:
@@ -170,12 +192,19 @@ class _Translator:
             _carry_over(causes.notes, place, "so this rule lets nobody in")
             return []
         parameters = WireParameters(rollout=percent, stickiness=by, group_id=group)
-        if self._cast.is_valueless(serving) and not self._names_all:
+        if self._cast.is_valueless(serving) and self._naming is not _Naming.ALWAYS:
             self.gives_none = True
             return [(parameters, ())]
-        split = serving.split
-        if split is None:
+        if serving.split is None:
             return [(parameters, serving.wire(self._cast, by))]
+        return self._shared_out(serving, serving.split, parameters, place, is_hashed=is_hashed)
+
+    def _shared_out(
+        self, serving: Serving, split: model.Split, parameters: WireParameters, place: Notebook, *, is_hashed: bool
+    ) -> list[tuple[WireParameters, tuple[WireVariant, ...]]]:
+        """The same for a rule that shares out variants among those whom it lets in; ``is_hashed`` says whether it lets
+        them in by what they are."""
+        key, by, group, causes = self._flag.key, parameters.stickiness, parameters.group_id, Notebook()
         if sum(weight for _, weight in serving.shares) > LARGEST_WEIGHT_SUM:
             place.at("split").write(
                 f"Unleash SDKs cannot add weights up to more than {LARGEST_WEIGHT_SUM}: this rule lets nobody in."
@@ -187,7 +216,9 @@ class _Translator:
             _carry_over(causes.notes, place, "so this rule lets nobody in")
             return []
         variants = serving.wire(self._cast, split_by)
-        if not is_hashed or (percent == _FULL and split_by == by):
+        if self._naming is _Naming.FEATURES and self._is_the_features(serving, split_group):
+            return [self._by_feature(parameters, serving, variants)]
+        if not is_hashed or (parameters.rollout == _FULL and split_by == by):
             sticky = WireParameters(rollout=_FULL, stickiness=split_by, group_id=split_group)
             if split.by in _DRAWN or is_hashed:
                 return [(sticky, variants)]
@@ -196,14 +227,23 @@ class _Translator:
             return [(sticky, variants), (drawn, serving.wire(self._cast, model.BY_RANDOM))]
         if split_by == by and (split_group == group or by == model.BY_RANDOM):
             return [(parameters, variants)]
-        if split_group == key and self._shared in (None, serving):
-            self._shared, self._variants = serving, variants
-            return [(parameters, ())]
+        if self._is_the_features(serving, split_group):
+            return [self._by_feature(parameters, serving, variants)]
         place.at("split").write(
             "Unleash SDKs share out by the stickiness and the groupId of the rollout, and this split has others:"
             " this rule lets nobody in."
         )
         return []
+
+    def _is_the_features(self, serving: Serving, split_group: str) -> bool:
+        """Whether the feature can name what a split serves: it is salted as the feature is, and no other is named."""
+        return split_group == self._flag.key and self._shared in (None, serving)
+
+    def _by_feature(
+        self, parameters: WireParameters, serving: Serving, variants: tuple[WireVariant, ...]
+    ) -> tuple[WireParameters, tuple[WireVariant, ...]]:
+        self._shared, self._variants = serving, variants
+        return parameters, ()
 
     def _admitted(self, rule: model.Rule) -> Expressed:
         """Those for whom all constraints and segments of a rule hold, or fewer."""
@@ -244,11 +284,29 @@ class _Translator:
 
 
 def _strategy(clause: Clause, parameters: WireParameters, variants: tuple[WireVariant, ...]) -> WireStrategy:
+    constraints = [test for test in clause if isinstance(test, WireConstraint)]
+    admits_all = parameters.rollout == _FULL and parameters.stickiness in _DRAWN
+    addresses = next((test for test in constraints if _lists_addresses(test)), None) if admits_all else None
+    if addresses is not None:
+        constraints.remove(addresses)
+        parameters = replace(parameters, ips=",".join(addresses.values or ()))
     return WireStrategy(
+        name="flexibleRollout" if addresses is None else "remoteAddress",
         parameters=parameters,
-        constraints=tuple(test for test in clause if isinstance(test, WireConstraint)),
+        constraints=tuple(constraints),
         segments=tuple(test.id for test in clause if isinstance(test, SegmentTest)),
         variants=variants,
+    )
+
+
+def _lists_addresses(test: WireConstraint) -> bool:
+    """Whether a constraint is what the strategy ``remoteAddress`` asks, which is as old as Unleash, where ``IN_CIDR``
+    is of 2026. Of networks of IPv6, not all SDKs make the same there."""
+    return (
+        test.operator == "IN_CIDR"
+        and test.context_name == _ADDRESS
+        and not test.inverted
+        and all(":" not in network for network in test.values or ())
     )
 
 

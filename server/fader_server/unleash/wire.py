@@ -6,7 +6,7 @@ answer, without a word, for one value of the wrong kind, and goes on with the fl
 
 from typing import Final, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
 LARGEST_SEGMENT_ID: Final = 2**31 - 1
 LARGEST_WEIGHT_SUM: Final = 2**31 - 1
@@ -46,17 +46,19 @@ class WireVariant(WireModel, frozen=True, kw_only=True):
 
 
 class WireParameters(WireModel, frozen=True, kw_only=True):
-    """Of the one strategy that says everything that ours can: ``flexibleRollout``."""
+    """Of ``flexibleRollout``, and ``ips`` of ``remoteAddress``; its variants are shared out by the others."""
 
+    ips: str | UnsetType = field(default=UNSET, name="IPs")
     rollout: str
     stickiness: str
     group_id: str
 
 
 class WireStrategy(WireModel, frozen=True, kw_only=True):
-    """One way of being let in."""
+    """One way of being let in. ``flexibleRollout`` says everything that ours can; ``remoteAddress`` says some of it so
+    that the oldest SDKs understand it, too."""
 
-    name: Literal["flexibleRollout"] = "flexibleRollout"
+    name: Literal["flexibleRollout", "remoteAddress"] = "flexibleRollout"
     parameters: WireParameters
     constraints: tuple[WireConstraint, ...] = ()
     segments: tuple[int, ...] | UnsetType = ()

@@ -8,9 +8,7 @@ from fader_server.flags import edits
 from fader_server.flags.commands import FlagState, Intent, Target, Written
 from fader_server.flags.findings import Findings
 from fader_server.flags.lookup import (
-    editable_flag,
-    existing_environment,
-    flag_states,
+    locked_flag,
     surroundings,
 )
 from fader_server.flags.validation import check_configuration, check_hashing, check_percentage, check_rule
@@ -106,7 +104,7 @@ class ConfigurationService:
             Conflict: if there is nothing to undo, or what was cannot be any more.
         """
         async with self._writer.transaction(intent) as transaction:
-            state, definition = await self._locked(transaction, target)
+            state, flag = await self._locked(transaction, target)
             last = await changes.newest_of_flag(
                 transaction.connection,
                 target.project,
@@ -121,14 +119,14 @@ class ConfigurationService:
             former = Configuration(enabled=document.enabled, rules=document.rules, prerequisites=document.prerequisites)
             findings = Findings()
             around = await surroundings(transaction.connection, target.project, target.environment, target.flag, former)
-            check_configuration(definition, former, around, self._limits, findings)
+            check_configuration(flag.definition, former, around, self._limits, findings)
             if findings.errors:
                 raise Conflict(
                     f"The configuration before revision {last.revision} is not possible any more: "
                     f"{findings.errors[0].field}: {findings.errors[0].detail}.",
                     errors=findings.errors,
                 )
-            return await self._replace(transaction, target, state, definition, "undo", lambda _: former)
+            return await self._replace(transaction, target, state, flag, "undo", lambda _: former)
 
     async def _edit(
         self,
@@ -141,28 +139,26 @@ class ConfigurationService:
         checked_rule: model.Rule | None = None,
     ) -> Written:
         async with self._writer.transaction(intent) as transaction:
-            state, definition = await self._locked(transaction, target)
+            state, flag = await self._locked(transaction, target)
             if checked_rule is not None:
-                await self._refuse_wrong_rule(transaction, target, definition, checked_rule)
-            return await self._replace(transaction, target, state, definition, action, edit, check=check)
+                await self._refuse_wrong_rule(transaction, target, flag.definition, checked_rule)
+            return await self._replace(transaction, target, state, flag, action, edit, check=check)
 
-    async def _locked(self, transaction: Transaction, target: Target) -> tuple[EnvironmentState, Definition]:
-        state = await existing_environment(transaction.connection, target.project, target.environment, lock=True)
-        return state, await editable_flag(transaction.connection, target.project, target.flag)
+    async def _locked(self, transaction: Transaction, target: Target) -> tuple[EnvironmentState, FlagState]:
+        return await locked_flag(transaction.connection, target.project, target.environment, target.flag)
 
     async def _replace(
         self,
         transaction: Transaction,
         target: Target,
         state: EnvironmentState,
-        definition: Definition,
+        flag: FlagState,
         action: str,
         edit: Callable[[Configuration], Configuration],
         *,
         check: bool = False,
     ) -> Written:
-        connection = transaction.connection
-        [flag] = await flag_states(connection, target.project, [definition])
+        definition = flag.definition
         current = flag.configurations[target.environment]
         if target.if_revision not in (None, current.revision):
             raise PreconditionFailed(
@@ -194,7 +190,7 @@ class ConfigurationService:
                 updated_at=transaction.now,
                 updated_by=transaction.intent.actor,
             )
-            await flags.put_configuration(connection, target.project, target.flag, written, before=before)
+            await flags.put_configuration(transaction.connection, target.project, target.flag, written, before=before)
             flag = FlagState(definition, flag.configurations | {target.environment: written})
         return Written(flag, target.environment, revision, changed)
 

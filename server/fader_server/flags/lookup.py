@@ -55,9 +55,7 @@ async def existing_flag(connection: AsyncConnection, project: str, key: str) -> 
     """
     found = await flags.definition(connection, project, key)
     if found is None:
-        await existing_project(connection, project)
-        known = await flags.keys(connection, project)
-        raise NotFound(f"Project {project!r} has no flag {key!r}.", suggestions=nearest(key, known))
+        raise await _no_such_flag(connection, project, key)
     return found
 
 
@@ -69,9 +67,43 @@ async def editable_flag(connection: AsyncConnection, project: str, key: str) -> 
         Conflict: if it is archived.
     """
     found = await existing_flag(connection, project, key)
-    if found.archived_at is not None:
-        raise Conflict(f"Flag {key!r} is archived.", hint="Unarchive it first.")
+    _refuse_archived(found)
     return found
+
+
+async def locked_flag(
+    connection: AsyncConnection, project: str, environment: str, key: str
+) -> tuple[EnvironmentState, FlagState]:
+    """The environment, in which nobody else changes anything until the end; and the flag in all environments, if it may
+    be changed.
+
+    Raises:
+        NotFound: with the nearest keys, of environments or flags.
+        Conflict: if it is archived.
+    """
+    at_once = await flags.everywhere_locked(connection, project, key, environment)
+    if at_once is not None:
+        state, found = at_once
+    else:
+        state = await existing_environment(connection, project, environment, lock=True)
+        read = await flags.everywhere(connection, project, key)
+        if read is None:
+            raise await _no_such_flag(connection, project, key)
+        found = read
+    flag = found.definition
+    _refuse_archived(flag)
+    return state, FlagState(flag, {place.key: there or unconfigured(flag, place) for place, there in found.places})
+
+
+async def _no_such_flag(connection: AsyncConnection, project: str, key: str) -> NotFound:
+    await existing_project(connection, project)
+    known = await flags.keys(connection, project)
+    return NotFound(f"Project {project!r} has no flag {key!r}.", suggestions=nearest(key, known))
+
+
+def _refuse_archived(flag: Definition) -> None:
+    if flag.archived_at is not None:
+        raise Conflict(f"Flag {flag.key!r} is archived.", hint="Unarchive it first.")
 
 
 async def existing_segment(connection: AsyncConnection, project: str, key: str) -> Segment:

@@ -1,7 +1,7 @@
 """Queries on flags: definitions, configurations, and what configurations refer to."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,13 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fader import model
 from fader_server.storage import schema
 from fader_server.storage.documents import sdk_flag
-from fader_server.storage.records import Configuration, ConfigurationState, Definition
+from fader_server.storage.records import Configuration, ConfigurationState, Definition, EnvironmentState, Record
 
 Reference: TypeAlias = Literal["segment", "prerequisite"]
 
 _flags = schema.flags.c
 _configured = schema.flag_environments.c
 _references = schema.flag_references.c
+_environments = schema.environments.c
+_locked = schema.environments.alias("locked")
 _DEFAULT = Configuration()
 
 # Built once: every write of a flag does these.
@@ -26,6 +28,25 @@ _CONFIGURATIONS = (
     sa.select(schema.flag_environments)
     .where(_configured.project == sa.bindparam("project"), _configured.flag.in_(sa.bindparam("flags", expanding=True)))
     .order_by(_configured.flag, _configured.environment)
+)
+_EVERYWHERE = (
+    sa.select(schema.flags, schema.environments, schema.flag_environments)
+    .join(schema.environments, _environments.project == _flags.project)
+    .outerjoin(
+        schema.flag_environments,
+        sa.and_(
+            _configured.project == _flags.project,
+            _configured.flag == _flags.key,
+            _configured.environment == _environments.key,
+        ),
+    )
+    .where(_flags.project == sa.bindparam("project"), _flags.key == sa.bindparam("key"))
+    .order_by(_environments.key)
+)
+_EVERYWHERE_LOCKED = (
+    _EVERYWHERE.add_columns(_locked)
+    .join(_locked, sa.and_(_locked.c.project == _flags.project, _locked.c.key == sa.bindparam("environment")))
+    .with_for_update(of=_locked)
 )
 _CONFIGURE = (
     schema.flag_environments.update()
@@ -43,10 +64,67 @@ _CONFIGURE = (
 )
 
 
+class Everywhere(Record, frozen=True):
+    """A flag in all environments of its project, by their keys; with nothing for those that were made after it.
+
+    Args:
+        definition: What it is everywhere.
+        places: Each environment, and what it has there.
+    """
+
+    definition: Definition
+    places: tuple[tuple[EnvironmentState, ConfigurationState | None], ...]
+
+
 async def definition(connection: AsyncConnection, project: str, key: str) -> Definition | None:
     """One flag, archived or not."""
     row = (await connection.execute(_DEFINITION, {"project": project, "key": key})).mappings().one_or_none()
     return Definition(**row) if row else None
+
+
+async def everywhere(connection: AsyncConnection, project: str, key: str) -> Everywhere | None:
+    """One flag, archived or not, in all environments of its project."""
+    rows = (await connection.execute(_EVERYWHERE, {"project": project, "key": key})).mappings().all()
+    return _everywhere(rows) if rows else None
+
+
+async def everywhere_locked(
+    connection: AsyncConnection, project: str, key: str, environment: str
+) -> tuple[EnvironmentState, Everywhere] | None:
+    """Lock an environment, and read a flag in the same statement: every switch waits for each of its statements.
+
+    Returns:
+        The environment, in which nobody else changes anything until the transaction ends, and the flag. ``None`` if one
+        of them is not there; or if somebody else has changed the environment while this waited for the lock. That is
+        known then as it is now, and all else as it was before: so it must be read anew, under the lock that is held.
+        https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
+    """
+    asked = {"project": project, "key": key, "environment": environment}
+    rows = (await connection.execute(_EVERYWHERE_LOCKED, asked)).mappings().all()
+    if not rows:
+        return None
+    now = EnvironmentState(**_part(rows[0], _locked))
+    found = _everywhere(rows)
+    return (now, found) if any(place == now for place, _ in found.places) else None
+
+
+def _everywhere(rows: Sequence[sa.RowMapping]) -> Everywhere:
+    flag = Definition(**_part(rows[0], schema.flags))
+    return Everywhere(
+        flag, tuple((EnvironmentState(**_part(row, schema.environments)), _configured_in(row)) for row in rows)
+    )
+
+
+def _configured_in(row: sa.RowMapping) -> ConfigurationState | None:
+    found = _part(row, schema.flag_environments)
+    if found["configuration"] is None:
+        return None
+    return ConfigurationState(**{field: found[field] for field in ConfigurationState.__struct_fields__})
+
+
+def _part(row: sa.RowMapping, table: sa.FromClause) -> dict[str, Any]:
+    """Of a row of several tables, the columns of one."""
+    return {column.name: row[column] for column in table.columns}
 
 
 async def definitions(connection: AsyncConnection, project: str, keys: Iterable[str]) -> dict[str, Definition]:

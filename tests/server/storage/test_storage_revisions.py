@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fader import model
+from fader_server.flags.lookup import locked_flag
 from fader_server.storage import Store, changes, environments, flags, segments
 from fader_server.storage.documents import flag_document, segment_document
 from fader_server.storage.records import Configuration, ConfigurationState, Definition, Entry, Segment
@@ -119,6 +121,37 @@ async def test_concurrent_writers_never_skip_or_share_a_number(store: Store) -> 
     assert sorted(numbers) == list(range(1, 41))
     found = await store.changes_after("default", "production", 0, 100)
     assert [one.revision for one in found] == list(range(1, 41))
+
+
+async def test_who_waited_for_the_lock_finds_what_was_done_meanwhile(store: Store) -> None:
+    """Lock and flag are one statement, which may have read the flag before it had the lock."""
+
+    async def found_by_another() -> tuple[int, ConfigurationState]:
+        async with store.write() as connection:
+            state, flag = await locked_flag(connection, "default", "staging", "a")
+            return state.revision, flag.configurations["staging"]
+
+    on = _state(Configuration(enabled=True))
+    async with store.write() as connection:
+        await flags.insert(connection, _definition("a"))
+        await flags.put_configuration(connection, "default", "a", _state(Configuration()))
+    async with store.write() as connection:
+        await locked_flag(connection, "default", "staging", "a")
+        other = asyncio.create_task(found_by_another())
+        while store.is_shared and not await _waiting(store):
+            pass
+        await changes.append(connection, "default", "staging", _entry("a"))
+        await flags.put_configuration(connection, "default", "a", on)
+        assert not other.done()
+    assert await other == (1, on)
+    assert await found_by_another() == (1, on)
+
+
+async def _waiting(store: Store) -> bool:
+    """Whether somebody waits for a lock in PostgreSQL."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with store.read() as connection:
+        return bool((await connection.execute(sa.text(asked))).scalar_one())
 
 
 async def test_readers_see_revisions_in_order_and_whole(store: Store) -> None:

@@ -1,5 +1,6 @@
 """``fader-server serve``."""
 
+import fader_server.lean  # noqa: F401 - comes before what it makes lean
 from fader_server.logs import set_up_logs
 from fader_server.settings import Settings
 

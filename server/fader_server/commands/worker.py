@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Final
 
+import fader_server.lean  # noqa: F401 - comes before what it makes lean
 from fader_server import serving
 from fader_server.logs import set_up_logs
 from fader_server.settings import Settings

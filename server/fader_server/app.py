@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from fader_server.access import Access
-from fader_server.api import health, metrics, sdk, segment_members
+from fader_server.api import frontend, health, metrics, sdk, segment_members
 from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
@@ -84,6 +84,7 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
             Router("/api/v1", route_handlers=routes),
             *sdk.routes,
             *segment_members.routes,
+            *frontend.routes,
             *health.routes,
             *metrics.routes,
         ],
@@ -173,6 +174,7 @@ async def _start(
     app.state.members = segment_members.MemberServices(access, distributor, admission, lists)
     app.state.evaluators = evaluators = Evaluators(distributor, lists, store, now, telemetry.metrics)
     stack.push_async_callback(evaluators.close)
+    app.state.frontend = frontend.FrontendServices(access, evaluators)
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,

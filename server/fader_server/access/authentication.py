@@ -159,8 +159,8 @@ class Access:
         if key is None:
             raise Unauthorized("This SDK key is not known here.", hint="Was it made on another server?")
         if key.revoked_at is not None:
-            raise Unauthorized(f"SDK key {key.name!r} was revoked.", reason="revoked", hint="Ask for a new key.")
-        _refuse_expired("SDK key", key.name, key.expires_at, now)
+            raise Unauthorized(f"{_named(key)} was revoked.", reason="revoked", hint="Ask for a new key.")
+        _refuse_expired(_named(key), key.expires_at, now)
         if key.kind not in kinds:
             raise _wrong_kind(key)
         self._used_keys[key.id] = now
@@ -205,7 +205,7 @@ class Access:
         token = await self._tokens.get(digest(credential), now)
         if token is None:
             raise Unauthorized("This admin token is not known here.", hint="Was it deleted, or made on another server?")
-        _refuse_expired("Admin token", token.name, token.expires_at, now)
+        _refuse_expired(f"Admin token {token.name!r}", token.expires_at, now)
         self._used_tokens[token.id] = now
         self._write_use(now)
         return AdminPrincipal(token.id, token.name, token.role, token.projects, token.environments)
@@ -270,22 +270,26 @@ class Access:
             _log.warning("last uses of %d keys and tokens were not written down", len(used_keys) + len(used_tokens))
 
 
+def _named(key: SdkKey) -> str:
+    """Which key it is, for who has it. What somebody calls a key need not be known to everybody who opens a page."""
+    return "This client key" if key.kind == "client" else f"SDK key {key.name!r}"
+
+
 def _wrong_kind(key: SdkKey) -> Forbidden:
-    """Said only to who has the key, so it may tell which one it is."""
     if key.kind == "client":
         return Forbidden(
-            f"{key.name!r} is a client key, for browsers and phones: it asks for values of flags, and not for rules.",
+            "This is a client key, for browsers and phones: it asks for values of flags, and not for rules.",
             reason="wrong_kind",
             hint="Servers need an SDK key: `fader key create NAME`.",
         )
     return Forbidden(
-        f"{key.name!r} is an SDK key, for servers, and only client keys are taken here.",
+        f"{_named(key)} is for servers, and only client keys are taken here.",
         reason="wrong_kind",
         hint="Browsers and phones need a client key: `fader key create NAME --client`.",
     )
 
 
-def _refuse_expired(what: str, name: str, expires_at: datetime | None, now: datetime) -> None:
+def _refuse_expired(which: str, expires_at: datetime | None, now: datetime) -> None:
     if expires_at is not None and expires_at <= now:
-        detail = f"{what} {name!r} expired at {expires_at.isoformat()}."
+        detail = f"{which} expired at {expires_at.isoformat()}."
         raise Unauthorized(detail, reason="expired", hint="Ask for a new one.")

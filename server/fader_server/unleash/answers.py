@@ -1,7 +1,12 @@
-"""What Unleash's ``getVariant`` answers, from what a translated flag serves."""
+"""What Unleash's ``getVariant`` answers, from what a flag of ours serves."""
 
+from typing import Any
+
+import msgspec
 from msgspec import Struct
 
+from fader import model
+from fader.context import canonical_text
 from fader_server.unleash.model import Payload
 from fader_server.unleash.translation import TranslatedFlag
 from fader_server.unleash.variants import NO_VARIANT
@@ -28,3 +33,29 @@ def variant_answer(translated: TranslatedFlag | None, enabled: bool, variant: st
     if not enabled or original is None:
         return VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=enabled)
     return VariantAnswer(name=original.name, enabled=True, feature_enabled=True, payload=original.payload)
+
+
+def answer_of(flag: model.Flag, *, enabled: bool, variant: str, value: Any) -> VariantAnswer:
+    """Unleash's answer for a flag of which nothing is known but what it serves, whether or not it once was Unleash's.
+
+    Args:
+        flag: The flag.
+        enabled: Whether it is on for the context.
+        variant: The variant that it serves.
+        value: That variant's own value; ``None`` if it has none.
+    """
+    # A flag of Unleash's that can be on without a variant has one here that is called so, and has no value.
+    is_plain = flag.type == "boolean" or (variant == model.ON and value is None)
+    if not enabled or is_plain:
+        return VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=enabled)
+    return VariantAnswer(name=variant, enabled=True, feature_enabled=True, payload=_payload(value))
+
+
+def _payload(value: Any) -> Payload | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return Payload(type="string", value=value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Payload(type="number", value=canonical_text(value))
+    return Payload(type="json", value=msgspec.json.encode(value).decode())

@@ -19,6 +19,15 @@ class Browser:
     def __init__(self, server: InProcess, key: str = CLIENT_KEY) -> None:
         self.server = server
         self.key = key
+        self.project, self.environment = key.partition(".")[0].split(":") if ":" in key else ("", "")
+
+    @classmethod
+    async def of_new_project(cls, server: InProcess, project: str) -> "Browser":
+        """One with a project of its own, so that tests can share a server."""
+        await server.admin("POST", "/projects", {"key": project})
+        body = {"name": "web", "environment": "production", "kind": "client"}
+        made = await server.admin("POST", f"/projects/{project}/keys", body)
+        return cls(server, made["secret"])
 
     async def get(self, path: str = "/api/frontend", query: str = "", **headers: str) -> Answer:
         return await self.server.request(
@@ -32,8 +41,11 @@ class Browser:
 
     async def follow(self) -> None:
         """Let the server hear of what has been changed since it was asked first."""
-        project, environment = self.key.partition(".")[0].split(":")
-        await (await self.server.state.distributor.feed(project, environment)).catch_up()
+        await (await self.server.state.distributor.feed(self.project, self.environment)).catch_up()
+
+    async def create_flag(self, key: str, configuration: Any = None, **fields: Any) -> None:
+        """A flag in its project, and how it is in production."""
+        await self.server.create_flag(key, configuration, project=self.project, **fields)
 
     async def sees(self, **context: str) -> dict[str, Any]:
         """The flags that are on, with their variants."""

@@ -43,6 +43,7 @@ class InProcess:
     """
 
     def __init__(self, litestar: Litestar, asgi: ASGIApp) -> None:
+        self.litestar = litestar
         self.state = litestar.state
         self._asgi = asgi
 
@@ -79,8 +80,10 @@ class InProcess:
         }
         sent: list[Any] = []
 
+        to_come = [{"type": "http.request", "body": content, "more_body": False}]
+
         async def receive() -> Any:
-            return {"type": "http.request", "body": content, "more_body": False}
+            return to_come.pop() if to_come else {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -98,11 +101,13 @@ class InProcess:
         assert 200 <= answer.status < 300, answer
         return answer.json if answer.body else None
 
-    async def create_flag(self, key: str, configuration: Any = None, **fields: Any) -> None:
+    async def create_flag(
+        self, key: str, configuration: Any = None, *, project: str = "default", **fields: Any
+    ) -> None:
         """A flag, and how it is in production."""
-        await self.admin("POST", "/projects/default/flags", {"key": key, **fields})
+        await self.admin("POST", f"/projects/{project}/flags", {"key": key, **fields})
         if configuration is not None:
-            await self.admin("PUT", f"/projects/default/flags/{key}/environments/production", configuration)
+            await self.admin("PUT", f"/projects/{project}/flags/{key}/environments/production", configuration)
 
 
 @asynccontextmanager

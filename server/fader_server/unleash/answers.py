@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from fader import model
-from fader.context import canonical_text
 from fader_server.unleash.model import Payload
+from fader_server.unleash.portable_variants import payload_of
 from fader_server.unleash.translation import TranslatedFlag
 from fader_server.unleash.variants import NO_VARIANT
+from fader_server.unleash.wire import WirePayload
 
 
 class VariantAnswer(Struct, frozen=True, omit_defaults=True):
@@ -18,7 +18,7 @@ class VariantAnswer(Struct, frozen=True, omit_defaults=True):
     name: str
     enabled: bool
     feature_enabled: bool
-    payload: Payload | None = None
+    payload: Payload | WirePayload | UnsetType = UNSET
 
 
 def variant_answer(translated: TranslatedFlag | None, enabled: bool, variant: str | None) -> VariantAnswer:
@@ -32,7 +32,8 @@ def variant_answer(translated: TranslatedFlag | None, enabled: bool, variant: st
     original = translated.originals.get(variant) if translated is not None and variant is not None else None
     if not enabled or original is None:
         return VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=enabled)
-    return VariantAnswer(name=original.name, enabled=True, feature_enabled=True, payload=original.payload)
+    payload = UNSET if original.payload is None else original.payload
+    return VariantAnswer(name=original.name, enabled=True, feature_enabled=True, payload=payload)
 
 
 def answer_of(flag: model.Flag, *, enabled: bool, variant: str, value: Any) -> VariantAnswer:
@@ -48,14 +49,4 @@ def answer_of(flag: model.Flag, *, enabled: bool, variant: str, value: Any) -> V
     is_plain = flag.type == "boolean" or (variant == model.ON and value is None)
     if not enabled or is_plain:
         return VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=enabled)
-    return VariantAnswer(name=variant, enabled=True, feature_enabled=True, payload=_payload(value))
-
-
-def _payload(value: Any) -> Payload | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return Payload(type="string", value=value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Payload(type="number", value=canonical_text(value))
-    return Payload(type="json", value=msgspec.json.encode(value).decode())
+    return VariantAnswer(name=variant, enabled=True, feature_enabled=True, payload=payload_of(value))

@@ -64,12 +64,13 @@ class Serving(Struct, frozen=True):
     def wire(self, cast: Cast, stickiness: str) -> tuple[WireVariant, ...]:
         """The variants as Unleash's SDKs are sent them, shared out by ``stickiness``."""
         return tuple(
-            WireVariant(name=name, weight=weight, stickiness=stickiness, payload=_payload(cast.variants[name].value))
+            WireVariant(name=name, weight=weight, stickiness=stickiness, payload=payload_of(cast.variants[name].value))
             for name, weight in self.shares
         )
 
 
-def _payload(value: Any) -> WirePayload | msgspec.UnsetType:
+def payload_of(value: Any) -> WirePayload | msgspec.UnsetType:
+    """What a variant carries in Unleash's form; nothing where it has no value."""
     if value is None:
         return UNSET
     if isinstance(value, str):

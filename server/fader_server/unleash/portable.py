@@ -6,10 +6,10 @@ The other way round than ``constraints``, and stricter: only what all of Unleash
 import ipaddress
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Final, TypeAlias
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from fader import model
@@ -33,8 +33,17 @@ _FALLING_BACK: Final = frozenset({model.ENVIRONMENT, model.CURRENT_TIME})
 
 _LARGEST_EXACT: Final = 2**53
 
-Writer: TypeAlias = Callable[[str, bool], str | None]
-"""A value as Unleash's SDKs read it, from its text, and whether to err downwards; ``None`` if they cannot."""
+
+class Written(Struct, frozen=True):
+    """A value as Unleash's SDKs read it, and why they let in fewer by it, if they do."""
+
+    text: str
+    cause: str = ""
+
+
+Writer: TypeAlias = Callable[[str, bool], Written | None]
+"""Writes a value, given its text and whether the constraint is inverted; ``None`` if Unleash's SDKs cannot be relied
+on to read it so that they let in no more."""
 
 
 def clauses_of(constraint: model.Constraint, causes: Notebook) -> Clauses:
@@ -127,19 +136,17 @@ def _can_be_asked(constraint: model.Constraint, causes: Notebook) -> bool:
 
 def _with_values(constraint: model.Constraint, name: str, texts: Sequence[str], causes: Notebook) -> Clauses:
     theirs, listed, write = _OPERATORS[constraint.operator]
-    # Fewer than those before a time are those before an earlier one; fewer than those not before it, those not before
-    # a later one.
-    downwards = (constraint.operator == "before") is not constraint.inverted
     values: list[str] = []
     for position, text in enumerate(texts):
-        written = write(text, downwards) if _is_plain(text) else None
+        written = write(text, constraint.inverted) if _is_plain(text) else None
         if written is None:
             causes.at("values").at(position).write(f"cannot be relied on to compare with {_shortened(text)}")
             if constraint.inverted:
                 return NOBODY
         else:
-            values.append(written)
-            _note_rounded(constraint, text, written, causes.at("values").at(position))
+            values.append(written.text)
+            if written.cause:
+                causes.at("values").at(position).write(written.cause)
     tests = [
         WireConstraint(
             context_name=name,
@@ -154,11 +161,6 @@ def _with_values(constraint: model.Constraint, name: str, texts: Sequence[str], 
     return (tuple(tests),) if constraint.inverted else tuple((test,) for test in tests)
 
 
-def _note_rounded(constraint: model.Constraint, text: str, written: str, causes: Notebook) -> None:
-    if constraint.operator in ("before", "after") and moment(text) != moment(written):
-        causes.write(f"compare milliseconds, so {text} is sent as {written}")
-
-
 def _is_plain(text: str) -> bool:
     """Whether all engines read a text as it stands: some trim it, and some lose their way in it."""
     return (
@@ -171,54 +173,63 @@ def _is_plain(text: str) -> bool:
     )
 
 
-def _text(text: str, _downwards: bool) -> str | None:
-    return text
+def _text(text: str, _inverted: bool) -> Written:
+    return Written(text)
 
 
-def _number(text: str, _downwards: bool) -> str | None:
+def _number(text: str, _inverted: bool) -> Written | None:
     read = number(text)
     # Up to here, integers and their floats are in the same order.
-    return None if read is None or abs(read) >= _LARGEST_EXACT else canonical_text(read)
+    if read is None or abs(read) >= _LARGEST_EXACT:
+        return None
+    return Written(canonical_text(read) or "")
 
 
-def _time(text: str, downwards: bool) -> str | None:
+def _before(text: str, inverted: bool) -> Written | None:
+    # Fewer than those before a time are those before an earlier one, and fewer than those not before it are those not
+    # before a later one.
+    return _time(text, upwards=inverted)
+
+
+def _after(text: str, inverted: bool) -> Written | None:
+    return _time(text, upwards=not inverted)
+
+
+def _time(text: str, *, upwards: bool) -> Written | None:
     read = moment(text)
     if read is None:
         return None
     try:
         exact = read.astimezone(UTC)
         finer = timedelta(microseconds=exact.microsecond % 1000)
-        whole = exact - finer
-        if finer and not downwards:
-            whole += timedelta(milliseconds=1)
+        whole = exact - finer + timedelta(milliseconds=1 if finer and upwards else 0)
     except OverflowError:
         return None
-    return _rfc3339(whole)
+    written = whole.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return Written(written, f"compare milliseconds, and {text} is sent as {written}" if finer else "")
 
 
-def _rfc3339(time: datetime) -> str:
-    return time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
-
-
-def _version(text: str, _downwards: bool) -> str | None:
+def _version(text: str, _inverted: bool) -> Written | None:
     version = text.partition("+")[0]  # what comes after it is no part of the order, and not all engines know
     read = precedence(version)
     if read is None:
         return None
     numbers = [*read[:3], *(identifier[1] for identifier in read[4])]
-    return version if max(numbers) < _LARGEST_EXACT else None
+    return Written(version) if max(numbers) < _LARGEST_EXACT else None
 
 
-def _pattern(text: str, _downwards: bool) -> str | None:
+def _pattern(text: str, inverted: bool) -> Written | None:
     pattern = portable_pattern(text)
-    return pattern if pattern is not None and _is_plain(pattern) else None
+    if pattern is None or not _is_plain(pattern.text) or (inverted and not pattern.is_exact):
+        return None
+    return Written(pattern.text, "" if pattern.is_exact else "take more letters than those of ASCII for parts of words")
 
 
-def _network(text: str, _downwards: bool) -> str | None:
+def _network(text: str, _inverted: bool) -> Written | None:
     if "%" in text:
         return None
     try:
-        return str(ipaddress.ip_network(text, strict=False))
+        return Written(str(ipaddress.ip_network(text, strict=False)))
     except ValueError:
         return None
 
@@ -238,8 +249,8 @@ _OPERATORS: Final[dict[str, tuple[str, bool, Writer]]] = {
     "<=": ("NUM_LTE", False, _number),
     ">": ("NUM_GT", False, _number),
     ">=": ("NUM_GTE", False, _number),
-    "before": ("DATE_BEFORE", False, _time),
-    "after": ("DATE_AFTER", False, _time),
+    "before": ("DATE_BEFORE", False, _before),
+    "after": ("DATE_AFTER", False, _after),
     "semver_eq": ("SEMVER_EQ", False, _version),
     "semver_gt": ("SEMVER_GT", False, _version),
     "semver_ge": ("SEMVER_GTE", False, _version),

@@ -116,5 +116,5 @@ def _are_too_many(keys: Collection[str], causes: Notebook) -> bool:
 
 
 def _note_long_list(segment: model.Segment, causes: Notebook) -> None:
-    count = segment.members.count if segment.members is not None else 0
-    causes.at("members").write(f"are not sent the {count:,} keys of a long list")
+    if segment.members is not None and segment.members.count:
+        causes.at("members").write(f"are not sent the {segment.members.count:,} keys of a long list")

@@ -54,3 +54,27 @@ def test_no_probe_is_lost() -> None:
 def test_the_answer_is_one_of_unleashs(probe: dict[str, Any]) -> None:
     engines = {probe["yggdrasil_0_20_8"], probe["node_6_12_1"]}
     assert (answers(probe) in engines) is (probe["label"] not in OTHERWISE)
+
+
+ON_THE_CONTEXT = {
+    "rollout number 1 (not a string)": "Unleash's server makes texts of parameters before any engine reads them",
+    "rollout 100 sticky on userId, userId ''": "an empty user id",
+    "NUM_EQ value '5' against ' 5 '": "a number with blanks around it",
+    "NUM_EQ value '5' against '0x5'": "a hexadecimal number",
+    "NUM_EQ value '0' against ''": "an empty text as a number",
+    "NUM_GT 5 against '' ": "an empty text as a number",
+    "DATE_AFTER value '2022-01-29T13:00:00.000Z', currentTime '2022-01-30'": "a time of day is missing",
+    "DATE_AFTER value '2022-01-29T13:00:00.000Z', currentTime '2022-01-30T13:00:00'": "a time zone is missing",
+    "SEMVER_GT value '1.2.3' against ' 1.2.4'": "a version with blanks around it",
+    "variant sticky 'default' uses remoteAddress if no user/session": "neither a user nor a session",
+}
+"""Where the engines disagree because of what an application passes, and not because of what the flag says: nothing that
+could be told about the flag."""
+
+
+@pytest.mark.parametrize("probe", [one for one in PROBES if not one["agree"]], ids=lambda probe: ascii(probe["label"]))
+def test_what_the_engines_disagree_about_is_noted_as_such(probe: dict[str, Any]) -> None:
+    name = probe["feature"]["name"]
+    notes = translate(state_of(read_document({"features": [probe["feature"]]}))).flags[name].notes
+    is_noted = any(note.severity in ("disputed", "differs") for note in notes)
+    assert is_noted is (probe["label"] not in ON_THE_CONTEXT)

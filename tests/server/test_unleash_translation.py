@@ -163,7 +163,10 @@ def test_addresses_that_cannot_be_read_are_skipped_and_noted() -> None:
     translated = translation(feature(strategies=[by_address]))
     assert is_on(translated, {"remoteAddress": "10.1.2.3"})
     assert is_on(translated, {"remoteAddress": "2001:db8::1"})
-    assert paths(translated) == ["strategies[0].parameters.IPs[1]"]
+    assert [(note.path, note.severity) for note in translated.flags["flag"].notes] == [
+        ("strategies[0].parameters.IPs[1]", "remark"),
+        ("strategies[0].parameters.IPs", "disputed"),  # the IPv6 address
+    ]
 
 
 @pytest.mark.parametrize("addresses", ["", "127.invalid"])

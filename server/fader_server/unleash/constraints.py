@@ -4,6 +4,7 @@ A rule value that Unleash's engines cannot read makes the constraint false befor
 when written, so such a constraint becomes a test that holds for nobody, and inverted for everybody.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -45,6 +46,14 @@ _ON_ONE_VALUE: Final = {
     "REGEX": "matches",
 }
 
+_SKIPPING: Final = frozenset({*_ON_VALUES.values(), "matches"})
+"""Operators with which all of Unleash's engines leave out what they cannot read."""
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?[0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?")
+_PLAIN_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_BEYOND_ASCII: Final = re.compile(r"\\[bBdDsSwW]")
+
 
 def as_text(value: Any) -> str:
     """The text that JavaScript makes of a JSON scalar, since that is how Unleash's admin pages wrote it."""
@@ -73,7 +82,9 @@ def translate_constraint(constraint: Constraint, notebook: Notebook) -> model.Co
         values: tuple[model.Scalar, ...] = readable_values(operator, texts, place)
         _note_blanks(texts, place)
         if not values and constraint.inverted and operator not in ("in", "not_in"):
-            place.write("Unleash's engines disagree about an inverted constraint without values; here it holds.")
+            place.write(
+                "Unleash's engines disagree about an inverted constraint without values; here it holds.", "disputed"
+            )
     elif (operator := _ON_ONE_VALUE.get(constraint.operator)) is not None:
         place = notebook.at("value")
         text = as_text(constraint.value)
@@ -81,7 +92,11 @@ def translate_constraint(constraint: Constraint, notebook: Notebook) -> model.Co
             _note_other_times(constraint, notebook)
             text = _as_rfc3339(text, place)
         values = readable_values(operator, (text,), place)
+        if operator == "matches" and _BEYOND_ASCII.search(text):
+            place.write("Unleash's engines disagree about what \\d, \\s, \\w and \\b are beyond ASCII.", "remark")
         if constraint.operator.startswith("NUM_"):
+            if values and not _PLAIN_NUMBER.fullmatch(text):
+                place.write(f"Unleash's engines disagree about the number {text!r}.", "disputed")
             values = tuple(read for value in values if (read := number(value)) is not None)
     else:
         notebook.at("operator").write(
@@ -113,7 +128,12 @@ def readable_values(operator: str, texts: Sequence[str], notebook: Notebook) -> 
         if position is not None:
             unreadable[position] = fault
             place = notebook.at(position) if operator in _ON_VALUES.values() else notebook
-            place.write(f"{fault}; the value is left out, as in Unleash.")
+            if operator in _SKIPPING:
+                place.write(f"{fault}; the value is left out, as in Unleash.", "remark")
+            else:
+                place.write(
+                    f"{fault}; the constraint is false, and with some of Unleash's engines the flag.", "disputed"
+                )
     return tuple(text for position, text in enumerate(texts) if position not in unreadable)
 
 
@@ -122,7 +142,8 @@ def _note_blanks(texts: Sequence[str], notebook: Notebook) -> None:
         if not text or text != text.strip():
             notebook.at(position).write(
                 "Unleash's engines disagree about blanks around values and about empty values."
-                " It is compared as it stands."
+                " It is compared as it stands.",
+                "disputed",
             )
 
 
@@ -130,18 +151,23 @@ def _note_other_times(constraint: Constraint, notebook: Notebook) -> None:
     if attribute_name(constraint.context_name) != model.CURRENT_TIME:
         notebook.at("contextName").write(
             "Unleash's engines disagree about times other than currentTime:"
-            " some compare the field, as Fader does, others always compare the current time."
+            " some compare the field, as Fader does, others always compare the current time.",
+            "disputed",
         )
 
 
 def _as_rfc3339(text: str, notebook: Notebook) -> str:
     """The time in a form that we can read, where it has another that one of Unleash's engines could read."""
     if moment(text) is not None:
+        if not _PLAIN_TIME.fullmatch(text):
+            notebook.write(
+                f"Unleash's engines disagree about the time {text!r}: with some, the flag is off.", "disputed"
+            )
         return text
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
         return text
     normal = (read if read.tzinfo else read.replace(tzinfo=UTC)).isoformat()
-    notebook.write(f"Unleash's engines disagree about the time {text!r}; it is read as {normal!r}.")
+    notebook.write(f"Unleash's engines disagree about the time {text!r}; it is read as {normal!r}.", "disputed")
     return normal

@@ -1,21 +1,37 @@
 """Notes on what a translation could not carry over exactly, each with the place that it is about."""
 
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+Severity: TypeAlias = Literal["remark", "disputed", "redrawn", "differs"]
+"""What a note means for those whom a flag answers.
+
+``remark``: nobody is answered otherwise than before; somebody may want to know all the same.
+``disputed``: the engines that read the foreign format answer differently from one another here, and Fader answers as
+one of them does.
+``redrawn``: as many as before are let in, or given each variant, but not the same ones.
+``differs``: somebody is answered otherwise than before.
+"""
+
 
 class Note(Struct, frozen=True):
-    """One thing that differs from Unleash after the translation, or may differ.
+    """One thing to be told about a translation.
 
     ``path`` leads to it from the feature or segment, such as ``strategies[0].constraints[1].value``; it is
-    empty where the whole is meant. A remark is only something to know: the same context is answered the same.
+    empty where the whole is meant.
     """
 
     path: str
     text: str
-    is_remark: bool = False
+    severity: Severity = "differs"
+
+    @property
+    def is_remark(self) -> bool:
+        """Whether nobody is answered otherwise than before."""
+        return self.severity == "remark"
 
 
 class Notebook:
@@ -35,13 +51,13 @@ class Notebook:
         """The same book, several steps further down: a path as notes have it."""
         return Notebook(self._along(path), self._notes)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, severity: Severity = "differs") -> None:
         """Note something about the place that this view stands for."""
-        self._notes.append(Note(self._path, text))
+        self._notes.append(Note(self._path, text, severity))
 
     def remark(self, text: str) -> None:
         """Note something that makes no difference to answers."""
-        self._notes.append(Note(self._path, text, is_remark=True))
+        self.write(text, "remark")
 
     def add(self, notes: Iterable[Note]) -> None:
         """Add what is noted elsewhere, with paths that lead on from this view's."""

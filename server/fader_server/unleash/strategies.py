@@ -45,7 +45,7 @@ def admission(strategy: Strategy, segment_keys: Mapping[int, str], notebook: Not
     kind = _KINDS.get(strategy.name)
     if strategy.disabled:
         own = Admission(constraints=(NEVER,))
-        notebook.at("disabled").write("The strategy is disabled, so its rule lets nobody in.")
+        notebook.at("disabled").write("The strategy is disabled, so its rule lets nobody in.", "remark")
     elif kind is None:
         own = Admission(constraints=(NEVER,))
         notebook.at("name").write(f"The strategy {strategy.name!r} is not known, so its rule lets nobody in.")
@@ -78,6 +78,8 @@ def _remote_address(parameters: Parameters, notebook: Notebook) -> Admission:
     networks = readable_values("in_cidr", _listed(parameters, "IPs"), notebook.at("IPs"))
     if not networks:
         return Admission(constraints=(NEVER,))
+    if any(":" in network for network in networks):
+        notebook.at("IPs").write("Unleash's engines disagree about IPv6: some never let it in.", "disputed")
     constraint = model.Constraint(attribute=model.REMOTE_ADDRESS, operator="in_cidr", values=networks)
     return Admission(constraints=(constraint,))
 
@@ -127,7 +129,9 @@ def _sticky(parameters: Parameters, share: str, by: str, notebook: Notebook) -> 
     percentage = _whole_percent(parameters.get(share, ""), notebook.at(share))
     salt = parameters.get("groupId", "")
     if '"' in salt:
-        notebook.at("groupId").write("Unleash's engines disagree about quotation marks: with some, the flag is off.")
+        notebook.at("groupId").write(
+            "Unleash's engines disagree about quotation marks: with some, the flag is off.", "disputed"
+        )
     return Admission(rollout=model.Rollout(percentage=percentage, by=by, salt=salt))
 
 
@@ -135,11 +139,11 @@ def _whole_percent(text: str, notebook: Notebook) -> float:
     """The percentage, rounded down to a whole one between 0 and 100: Unleash's have no finer steps."""
     read = number(text.strip())
     if read is None:
-        notebook.write(f"{text!r} is not a percentage, so the rollout lets nobody in.")
+        notebook.write(f"{text!r} is not a percentage, so the rollout lets nobody in.", "disputed")
         return 0.0
     whole = min(max(math.floor(read), 0), 100)
     if str(whole) != text:
-        notebook.write(f"Unleash's engines disagree about the percentage {text!r}; it is taken as {whole}.")
+        notebook.write(f"Unleash's engines disagree about the percentage {text!r}; it is taken as {whole}.", "disputed")
     return float(whole)
 
 

@@ -117,14 +117,21 @@ def _rules(
     place = notebook.at("strategies").at(position)
     admitted = admission(strategy, segment_keys, place)
     identifier = strategy.id or f"strategy-{position + 1}"
-    description = strategy.title or f"Unleash's strategy {strategy.name}"
+    description = strategy.title or ""
     parameters = {name: as_text(value) for name, value in (strategy.parameters or {}).items()}
     if strategy.variants:
         listed, overrides = place.at("variants"), list[tuple[Variant, model.Constraint]]()
         stickiness = parameters.get("stickiness") or strategy.variants[0].stickiness or ""
         if strategy.variants[0].stickiness not in (None, "", stickiness):
             listed.at(0).at("stickiness").write(
-                f"Unleash's engines disagree whether variants or strategy decide this; it is {stickiness!r}."
+                f"Unleash's engines disagree whether variants or strategy decide this; it is {stickiness!r}.",
+                "disputed",
+            )
+        if len(strategy.variants) > 1 and not parameters.get("groupId"):
+            place.at("parameters").write(
+                "Unleash's engines disagree about what variants are hashed with where there is no groupId;"
+                " it is the flag's name.",
+                "disputed",
             )
         served = serving(strategy.variants, stickiness, parameters.get("groupId", ""), named, listed)
     else:
@@ -201,22 +208,26 @@ def _prerequisite(
     if parent.dependencies:
         notebook.at("feature").write(
             f"{dependency.feature!r} depends on another feature itself. Unleash follows one level only and"
-            " keeps the flag off, so its rules let nobody in."
+            " keeps the flag off, so its rules let nobody in.",
+            "remark",
         )
         return None
     if not dependency.variants:
         return model.Prerequisite(flag=dependency.feature, enabled=enabled)
     if not enabled:
-        notebook.at("variants").write("The variants of a feature that is to be off are left out.")
+        notebook.at("variants").write("The variants of a feature that is to be off are left out.", "disputed")
         return model.Prerequisite(flag=dependency.feature, enabled=False)
     parents = named[dependency.feature]
     if parents.on is not None and NO_VARIANT not in dependency.variants:
         notebook.at("variants").write(
-            f"Unleash's engines disagree when {dependency.feature!r} is on without a variant: here the flag is off"
+            f"Unleash's engines disagree when {dependency.feature!r} is on without a variant: here the flag is off.",
+            "disputed",
         )
     names = tuple(name for wanted in dependency.variants for name in parents.names_for(wanted))
     if not names:
-        notebook.at("variants").write(f"{dependency.feature!r} has none of these variants: the rules let nobody in.")
+        notebook.at("variants").write(
+            f"{dependency.feature!r} has none of these variants: the rules let nobody in.", "remark"
+        )
         return None
     return model.Prerequisite(flag=dependency.feature, variants=names)
 

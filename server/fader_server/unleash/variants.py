@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from fader import model
+from fader.context import canonical_text
 from fader.operators.numbers import number
 from fader_server.unleash.constraints import as_text
 from fader_server.unleash.contexts import rollout_by
@@ -115,6 +116,8 @@ def serving(variants: Sequence[Variant], stickiness: str, salt: str, named: Vari
         for position, variant in enumerate(variants)
         if (weight := _weight(variant.weight, notebook.at(position).at("weight"))) > 0
     )
+    if variants and not weighted:
+        notebook.write("Without any weight, some of Unleash's engines do not know the flag at all.", "disputed")
     if not weighted:
         return Serving(variant=named.on if named.variants else None)
     if len(weighted) == 1:
@@ -159,6 +162,8 @@ def _value(payload: Payload | None, notebook: Notebook) -> tuple[Any, model.Valu
     value_type = _VALUE_TYPES.get(payload.type)
     match value_type:
         case "number" if (read := number(text)) is not None:
+            if canonical_text(read) != text:
+                notebook.write(f"The number {text!r} is written as {canonical_text(read)} from now on.", "remark")
             return read, value_type
         case "object":
             try:
@@ -166,8 +171,10 @@ def _value(payload: Payload | None, notebook: Notebook) -> tuple[Any, model.Valu
             except msgspec.DecodeError:
                 pass
         case "string":
+            if payload.type != "string":
+                notebook.write(f"The payload is of the type {payload.type!r}, and becomes 'string'.", "remark")
             return text, value_type
-    notebook.write(f"The payload cannot be read as {payload.type!r} and is carried as text.")
+    notebook.write(f"The payload cannot be read as {payload.type!r} and is carried as text.", "remark")
     return text, "string"
 
 
@@ -178,5 +185,5 @@ def _whole_weight(weight: float | None) -> int:
 def _weight(weight: float | None, notebook: Notebook) -> int:
     whole = _whole_weight(weight)
     if whole != (weight or 0):
-        notebook.write(f"The weight {weight} is taken as {whole}.")
+        notebook.write(f"The weight {weight} is taken as {whole}.", "disputed")
     return whole

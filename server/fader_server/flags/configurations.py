@@ -11,11 +11,12 @@ from fader_server.flags.lookup import (
     locked_flag,
     surroundings,
 )
+from fader_server.flags.storing import store_configuration
 from fader_server.flags.validation import check_configuration, check_hashing, check_percentage, check_rule
 from fader_server.flags.writing import Transaction, Writer
-from fader_server.storage import changes, flags
-from fader_server.storage.documents import decode_flag, encode, flag_document
-from fader_server.storage.records import Configuration, ConfigurationState, Definition, EnvironmentState
+from fader_server.storage import changes
+from fader_server.storage.documents import decode_flag, encode
+from fader_server.storage.records import Configuration, Definition, EnvironmentState
 
 CONFIGURING_ACTIONS = frozenset({"on", "off", "rollout", "rules", "configured", "undo"})
 """The changes that undo takes back. Others are about the flag as a whole, in all environments."""
@@ -174,23 +175,8 @@ class ConfigurationService:
         if changed:
             if check:
                 await self._refuse_wrong(transaction, target, definition, _new_in(before, after))
-            revision = await transaction.log(
-                target.project,
-                target.environment,
-                "flag",
-                target.flag,
-                action,
-                before=flag_document(definition, before),
-                after=flag_document(definition, after),
-            )
-            written = ConfigurationState(
-                environment=target.environment,
-                configuration=after,
-                revision=revision,
-                updated_at=transaction.now,
-                updated_by=transaction.intent.actor,
-            )
-            await flags.put_configuration(transaction.connection, target.project, target.flag, written, before=before)
+            written = await store_configuration(transaction, definition, target.environment, action, before, after)
+            revision = written.revision
             flag = FlagState(definition, flag.configurations | {target.environment: written})
         return Written(flag, target.environment, revision, changed)
 

@@ -59,28 +59,9 @@ class SegmentService:
         """
         async with self._writer.transaction(intent) as transaction:
             everywhere = await lock(transaction, project)
-            findings = Findings()
-            findings.check_key("key", key)
-            _check_content(content, self._writer.limits, findings)
-            findings.raise_if_any()
             if await segments.segment(transaction.connection, project, key) is not None:
                 raise Conflict(f"There is a segment {key!r} already.", field="key", hint="Choose another key.")
-            segment = Segment(
-                project=project,
-                key=key,
-                id=0,
-                description=content.description,
-                constraints=content.constraints,
-                created_at=transaction.now,
-                updated_at=transaction.now,
-            )
-            segment = replace(segment, id=await segments.insert(transaction.connection, segment))
-            plan = await self._plan(transaction.connection, segment, content)
-            await put_aside(transaction.connection, segment, plan)
-            segment = plan.apply(segment)
-            await carry_out(transaction.connection, segment, plan)
-            document = segment_document(segment, added=plan.added)
-            await log(transaction, everywhere, segment, "created", None, document)
+            segment = await store_new(transaction, everywhere, project, key, content, self._writer.limits)
             return SegmentState(segment, ())
 
     async def replace(self, project: str, key: str, content: SegmentContent, intent: Intent) -> SegmentState:
@@ -92,18 +73,7 @@ class SegmentService:
         async with self._writer.transaction(intent) as transaction:
             everywhere = await lock(transaction, project)
             before = await existing_segment(transaction.connection, project, key)
-            findings = Findings()
-            _check_content(content, self._writer.limits, findings)
-            findings.raise_if_any()
-            plan = await self._plan(transaction.connection, before, content)
-            after = plan.apply(before)
-            after = replace(after, description=content.description, constraints=content.constraints)
-            if encode(after) != encode(before):
-                after = replace(after, updated_at=transaction.now)
-                await put_aside(transaction.connection, before, plan)
-                await carry_out(transaction.connection, after, plan)
-                document = segment_document(after, added=plan.added, removed=plan.removed)
-                await log(transaction, everywhere, after, "updated", segment_document(before), document)
+            after = await store_content(transaction, everywhere, before, content, self._writer.limits)
             return SegmentState(after, await users_of(transaction, project, key))
 
     async def delete(self, project: str, key: str, intent: Intent) -> None:
@@ -124,23 +94,102 @@ class SegmentService:
             await segments.delete(transaction.connection, project, key)
             await log(transaction, everywhere, segment, "deleted", segment_document(segment), None)
 
-    async def _plan(self, connection: AsyncConnection, segment: Segment, content: SegmentContent) -> Plan:
-        """How its keys become those of the content."""
-        limits, held, kept = self._writer.limits, segment.members, content.members
-        if held is not None and isinstance(kept, MembersKept) and not content.targeting_keys:
-            if kept.digest != held.digest:
-                raise PreconditionFailed(f"The members of segment {segment.key!r} have changed meanwhile.")
-            return Plan(described=held)
-        if held is not None and isinstance(kept, UnsetType):
-            raise Conflict(
-                f"Segment {segment.key!r} has a list of {held.count:,} members, which would be gone.",
-                field="members",
-                hint="Send `members` as the segment shows it to keep them, or null to do without.",
-            )
-        keys = content.targeting_keys
-        if len(keys) <= limits.targeting_keys_inline:
-            return Plan(short=keys, removed=count_of(segment))
-        return await replaced(connection, segment, await keys_of(keys), keys, limits)
+
+async def store_new(
+    transaction: Transaction,
+    everywhere: Collection[EnvironmentState],
+    project: str,
+    key: str,
+    content: SegmentContent,
+    limits: Limits,
+) -> Segment:
+    """Add a segment, of whose key there is none, as one change in each environment.
+
+    Args:
+        transaction: In which nobody else changes anything in the project.
+        everywhere: All environments of the project.
+        project: Whose.
+        key: Its name.
+        content: All else.
+        limits: How much of everything.
+
+    Raises:
+        Invalid: naming everything that is wrong with it.
+    """
+    findings = Findings()
+    findings.check_key("key", key)
+    _check_content(content, limits, findings)
+    findings.raise_if_any()
+    segment = Segment(
+        project=project,
+        key=key,
+        id=0,
+        description=content.description,
+        constraints=content.constraints,
+        created_at=transaction.now,
+        updated_at=transaction.now,
+    )
+    segment = replace(segment, id=await segments.insert(transaction.connection, segment))
+    plan = await _plan(transaction.connection, segment, content, limits)
+    await put_aside(transaction.connection, segment, plan)
+    segment = plan.apply(segment)
+    await carry_out(transaction.connection, segment, plan)
+    await log(transaction, everywhere, segment, "created", None, segment_document(segment, added=plan.added))
+    return segment
+
+
+async def store_content(
+    transaction: Transaction,
+    everywhere: Collection[EnvironmentState],
+    before: Segment,
+    content: SegmentContent,
+    limits: Limits,
+) -> Segment:
+    """Replace all of a segment but its names, as one change in each environment. What makes no difference writes
+    nothing, and gives back ``before``.
+
+    Args:
+        transaction: In which nobody else changes anything in the project.
+        everywhere: All environments of the project.
+        before: The segment as it is.
+        content: As it is to be.
+        limits: How much of everything.
+
+    Raises:
+        Invalid: naming everything that is wrong with it.
+    """
+    findings = Findings()
+    _check_content(content, limits, findings)
+    findings.raise_if_any()
+    plan = await _plan(transaction.connection, before, content, limits)
+    after = replace(plan.apply(before), description=content.description, constraints=content.constraints)
+    if encode(after) == encode(before):
+        return before
+    after = replace(after, updated_at=transaction.now)
+    await put_aside(transaction.connection, before, plan)
+    await carry_out(transaction.connection, after, plan)
+    document = segment_document(after, added=plan.added, removed=plan.removed)
+    await log(transaction, everywhere, after, "updated", segment_document(before), document)
+    return after
+
+
+async def _plan(connection: AsyncConnection, segment: Segment, content: SegmentContent, limits: Limits) -> Plan:
+    """How its keys become those of the content."""
+    held, kept = segment.members, content.members
+    if held is not None and isinstance(kept, MembersKept) and not content.targeting_keys:
+        if kept.digest != held.digest:
+            raise PreconditionFailed(f"The members of segment {segment.key!r} have changed meanwhile.")
+        return Plan(described=held)
+    if held is not None and isinstance(kept, UnsetType):
+        raise Conflict(
+            f"Segment {segment.key!r} has a list of {held.count:,} members, which would be gone.",
+            field="members",
+            hint="Send `members` as the segment shows it to keep them, or null to do without.",
+        )
+    keys = content.targeting_keys
+    if len(keys) <= limits.targeting_keys_inline:
+        return Plan(short=keys, removed=count_of(segment))
+    return await replaced(connection, segment, await keys_of(keys), keys, limits)
 
 
 async def lock(transaction: Transaction, project: str) -> list[EnvironmentState]:

@@ -16,6 +16,7 @@ from fader_server.flags.lookup import (
     flag_states,
     surroundings,
 )
+from fader_server.flags.storing import store_definition, store_new
 from fader_server.flags.validation import check_configuration
 from fader_server.flags.writing import Transaction, Writer
 from fader_server.storage import environments, flags
@@ -52,26 +53,7 @@ class FlagService:
                     field="key",
                     hint="Unarchive it, or delete it first." if archived else "Choose another key.",
                 )
-            await flags.insert(connection, definition)
-            configuration = Configuration()
-            for environment in everywhere:
-                revision = await transaction.log(
-                    project,
-                    environment.key,
-                    "flag",
-                    new.key,
-                    "created",
-                    before=None,
-                    after=flag_document(definition, configuration),
-                )
-                state = ConfigurationState(
-                    environment=environment.key,
-                    configuration=configuration,
-                    revision=revision,
-                    updated_at=transaction.now,
-                    updated_by=intent.actor,
-                )
-                await flags.put_configuration(connection, project, new.key, state)
+            await store_new(transaction, everywhere, definition, {})
             return await _state(transaction, definition)
 
     async def patch(self, project: str, key: str, patch: FlagPatch, intent: Intent) -> FlagState:
@@ -96,7 +78,7 @@ class FlagService:
                 return current
             await self._refuse_missing_variants(transaction, before, after, current.configurations)
             after = msgspec.structs.replace(after, updated_at=transaction.now)
-            await self._write(transaction, "updated", everywhere, before, after, current.configurations)
+            await store_definition(transaction, "updated", everywhere, before, after, current.configurations)
             return await _state(transaction, after)
 
     async def archive(self, project: str, key: str, intent: Intent) -> FlagState:
@@ -119,7 +101,7 @@ class FlagService:
                     hint="Remove it from their prerequisites first.",
                 )
             after = msgspec.structs.replace(before, archived_at=transaction.now, updated_at=transaction.now)
-            await self._write(transaction, "archived", everywhere, before, after, current.configurations)
+            await store_definition(transaction, "archived", everywhere, before, after, current.configurations)
             return await _state(transaction, after)
 
     async def unarchive(self, project: str, key: str, intent: Intent) -> FlagState:
@@ -147,7 +129,7 @@ class FlagService:
                     hint="Restore what it refers to first.",
                     errors=errors,
                 )
-            await self._write(transaction, "unarchived", everywhere, before, after, current.configurations)
+            await store_definition(transaction, "unarchived", everywhere, before, after, current.configurations)
             return await _state(transaction, after)
 
     async def delete(self, project: str, key: str, intent: Intent) -> None:
@@ -179,28 +161,6 @@ class FlagService:
         """Nobody else changes anything in the project until the end."""
         await existing_project(transaction.connection, project, lock=True)
         return await environments.states(transaction.connection, project, lock=True)
-
-    async def _write(
-        self,
-        transaction: Transaction,
-        action: str,
-        everywhere: list[EnvironmentState],
-        before: Definition,
-        after: Definition,
-        configurations: Mapping[str, ConfigurationState],
-    ) -> None:
-        await flags.update(transaction.connection, after)
-        for environment in everywhere:
-            configuration = configurations[environment.key].configuration
-            await transaction.log(
-                after.project,
-                environment.key,
-                "flag",
-                after.key,
-                action,
-                before=flag_document(before, configuration),
-                after=flag_document(after, configuration),
-            )
 
     async def _refuse_missing_variants(
         self,

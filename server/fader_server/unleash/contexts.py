@@ -35,8 +35,11 @@ def attribute_name(context_name: str) -> str:
 
 def rollout_by(stickiness: str) -> str:
     """What a ``stickiness`` of Unleash's is as our ``by``; an empty one stands for the default."""
-    if stickiness in ("", BY_DEFAULT, BY_RANDOM):
-        return stickiness or BY_DEFAULT
+    # The constants themselves, which documents leave out where they are the default.
+    if stickiness in ("", BY_DEFAULT):
+        return BY_DEFAULT
+    if stickiness == BY_RANDOM:
+        return BY_RANDOM
     return attribute_name(stickiness)
 
 

@@ -40,7 +40,7 @@ EXPECTED = {
     },
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",
-        "replace_segment", "delete_segment", "replace_members", "edit_members",
+        "replace_segment", "delete_segment", "replace_members", "edit_members", "import_flags",
     },
     ("editor", "environment"): {
         "configure_flag", "switch_on", "switch_off", "roll_out", "undo", "add_rule", "replace_rule", "remove_rule",

@@ -13,6 +13,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fader import model
 from fader_server.flags.findings import KEY_FORM
+from fader_server.imports import Format
+from fader_server.imports.wanted import Acceptable
 from fader_server.storage.records import FlagKind, KeyKind, Role
 
 Key = Annotated[
@@ -239,6 +241,22 @@ class EditMembers(Body, frozen=True, kw_only=True):
 
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
+    reason: Reason = ""
+
+
+class ImportDocument(Body, frozen=True, kw_only=True):
+    """A document of another flag service, and the environment that it is to go to.
+
+    What cannot be carried over exactly is refused. ``accept`` says what may be taken all the same: ``disputed`` is what
+    the other service's own engines answer differently from one another, ``redrawn`` are shares that stay as large but
+    fall on other users. A refusal keeps everything out, unless ``skip_refused`` lets the rest in.
+    """
+
+    format: Format
+    environment: str
+    document: dict[str, Any]
+    accept: tuple[Acceptable, ...] = ()
+    skip_refused: bool = False
     reason: Reason = ""
 
 

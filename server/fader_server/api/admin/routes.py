@@ -15,6 +15,7 @@ from fader_server.api.admin.explaining import explaining_routes
 from fader_server.api.admin.flags import flag_routes
 from fader_server.api.admin.history import history_routes
 from fader_server.api.admin.idempotency import answered_before
+from fader_server.api.admin.importing import import_routes
 from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
 from fader_server.api.admin.segment_members import member_routes
 from fader_server.api.admin.segments import segment_routes
@@ -37,6 +38,7 @@ _ROUTERS: Final = (
     explaining_routes,
     segment_routes,
     member_routes,
+    import_routes,
     history_routes,
     client_routes,
     key_routes,

@@ -17,6 +17,7 @@ from fader_server.bus import Bus, Message
 from fader_server.clients import Gathering
 from fader_server.distribution import Distributor
 from fader_server.flags.configurations import ConfigurationService
+from fader_server.flags.importing import ImportService
 from fader_server.flags.limits import Limits
 from fader_server.flags.members import MemberService
 from fader_server.flags.projects import ProjectService
@@ -45,6 +46,7 @@ class AdminServices:
     segments: SegmentService
     members: MemberService
     projects: ProjectService
+    imports: ImportService
     credentials: CredentialService
 
     @classmethod
@@ -83,6 +85,7 @@ class AdminServices:
             segments=SegmentService(writer),
             members=MemberService(writer),
             projects=ProjectService(writer),
+            imports=ImportService(writer),
             credentials=CredentialService(store, bus, access, clock),
         )
 
@@ -97,6 +100,7 @@ class AdminServices:
             segments=SegmentService(writer),
             members=MemberService(writer),
             projects=ProjectService(writer),
+            imports=ImportService(writer),
             credentials=self.credentials.holding(hold),
         )
 

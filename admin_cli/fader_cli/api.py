@@ -24,7 +24,7 @@ from fader_cli.retries import PassingFault, Retries
 
 TIMEOUT: Final = 15.0
 _TRANSFER: Final = 120.0
-"""The same for a file of a million lines."""
+"""The same for a file of a million lines, or of a thousand flags."""
 _SILENCE: Final = 45.0
 """Seconds after which a stream that says nothing, not even a heartbeat, is given up."""
 _LARGEST_EVENT: Final = 16 * 1024 * 1024
@@ -124,6 +124,11 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
         """Make, or do."""
         return self._call("POST", path, body=dict(body or {}), query=query)
+
+    def transfer(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
+        """Do something with a large document, which may take longer than other requests."""
+        payload = msgspec.json.encode(body)
+        return self._document(self._exchange("POST", path, query, payload, "application/json", timeout=_TRANSFER))
 
     def put(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
         """Replace."""

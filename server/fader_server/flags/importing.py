@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fader_server.errors import FieldError, Invalid
 from fader_server.flags import edits
-from fader_server.flags.commands import Intent
+from fader_server.flags.commands import FlagState, Intent
 from fader_server.flags.definitions import check_definition
 from fader_server.flags.findings import Findings
 from fader_server.flags.fitting import fitted
@@ -29,13 +29,7 @@ from fader_server.flags.writing import Transaction, Writer
 from fader_server.imports.wanted import MENDS, Acceptable, Wanted, WantedFlag, WantedSegment, refusals
 from fader_server.storage import flags, segments
 from fader_server.storage.documents import encode
-from fader_server.storage.records import (
-    Configuration,
-    ConfigurationState,
-    Definition,
-    EnvironmentState,
-    Segment,
-)
+from fader_server.storage.records import Configuration, Definition, EnvironmentState, Segment
 from fader_server.unleash.notes import Note
 
 Outcome: TypeAlias = Literal["created", "updated", "unchanged", "refused"]
@@ -99,7 +93,10 @@ class ImportService:
             limits = self._writer.limits
             imported_segments = await _Segments(transaction, everywhere, command, limits).imported()
             refused = {one.key for one in imported_segments if one.outcome == "refused"}
-            imported_flags = await _Flags(transaction, everywhere, command, limits, refused).imported()
+            wanted_flags = _Flags(transaction, everywhere, command, limits, refused)
+            imported_flags = await wanted_flags.decided()
+            if command.skip_refused or not (refused or any(one.outcome == "refused" for one in imported_flags)):
+                await wanted_flags.write()
             after = await existing_environment(transaction.connection, command.project, command.environment)
             report = ImportReport(
                 environment=command.environment,
@@ -206,7 +203,8 @@ class _Segments:
 
 
 class _Flags:
-    """Flags in the order of their prerequisites, so that what one needs is there before it."""
+    """Flags in the order of their prerequisites, so that what one needs is known before it: first all is decided, then
+    all is written, many rows at once."""
 
     def __init__(
         self,
@@ -226,48 +224,68 @@ class _Flags:
         self._archived: frozenset[str] = frozenset()
         self._segments: frozenset[str] = frozenset()
         self._definitions: dict[str, Definition] = {}
-        self._configurations: dict[str, dict[str, ConfigurationState]] = {}
+        self._held: dict[str, FlagState] = {}
         self._graph: dict[str, list[str]] = {}
+        self._plans: list[_Plan] = []
 
-    async def imported(self) -> list[Imported]:
-        """Write those that can be."""
+    async def decided(self) -> list[Imported]:
+        """What is to become of each."""
         await self._read()
         order, circular = _in_order(self._wanted)
-        done = []
-        for key in circular:
-            self._refused.add(key)
-            error = FieldError("prerequisites", f"make a circle: {', '.join(sorted(circular))}")
-            done.append(Imported(key=key, outcome="refused", refusals=(error,)))
-        for key in order:
-            done.append(await self._imported(self._wanted[key]))  # noqa: PERF401 (one after the other, on purpose)
-        return done
+        self._refused |= circular
+        error = FieldError("prerequisites", f"make a circle: {', '.join(sorted(circular))}")
+        refused = [Imported(key=key, outcome="refused", refusals=(error,)) for key in sorted(circular)]
+        return [*refused, *(self._decided(self._wanted[key]) for key in order)]
+
+    async def write(self) -> None:
+        """Do what was decided."""
+        transaction, environment = self._transaction, self._command.environment
+        new = [(plan.definition, {environment: plan.configuration}) for plan in self._plans if plan.held is None]
+        if new:
+            await store_new(transaction, self._everywhere, new)
+        for plan in self._plans:
+            if plan.held is None:
+                continue
+            found = plan.held.configurations
+            if plan.redefines:
+                definition = replace(plan.definition, updated_at=transaction.now)
+                await store_definition(
+                    transaction, "updated", self._everywhere, plan.held.definition, definition, found
+                )
+            if plan.reconfigures:
+                before = found[environment].configuration
+                await store_configuration(
+                    transaction, plan.definition, environment, "configured", before, plan.configuration
+                )
 
     async def _read(self) -> None:
         connection, project = self._transaction.connection, self._command.project
         needed = {one.flag for wanted in self._wanted.values() for one in wanted.flag.prerequisites}
-        keys = sorted(self._wanted.keys() | needed)
-        self._definitions = await flags.definitions(connection, project, keys)
-        states = await flag_states(connection, project, list(self._definitions.values()))
-        self._configurations = {state.definition.key: state.configurations for state in states}
+        self._definitions = await flags.definitions(connection, project, sorted(self._wanted.keys() | needed))
+        found = [definition for key, definition in self._definitions.items() if key in self._wanted]
+        self._held = {state.definition.key: state for state in await flag_states(connection, project, found)}
         self._archived = frozenset(await flags.keys(connection, project, archived=True))
         self._segments = frozenset(await segments.keys(connection, project))
         users = await flags.users_of(connection, project, "prerequisite", environment=self._command.environment)
         for target, user, _ in users:
             self._graph.setdefault(user, []).append(target)
 
-    async def _imported(self, wanted: WantedFlag) -> Imported:
+    def _decided(self, wanted: WantedFlag) -> Imported:
         key = wanted.flag.key
-        outcome: Outcome = "refused"
         errors = (*_refused(wanted.notes, self._command.accepted), *self._refused_around(wanted))
+        plan = None
         if not errors:
             try:
-                outcome = await self._written(wanted)
+                plan = self._plan(wanted)
             except Invalid as error:
                 errors = error.errors
-        if errors:
+        if plan is None:
             self._refused.add(key)
             return Imported(key=key, outcome="refused", refusals=errors)
-        return Imported(key=key, outcome=outcome, remarks=wanted.notes)
+        self._plans.append(plan)
+        self._definitions[key] = plan.definition
+        self._graph[key] = [one.flag for one in plan.configuration.prerequisites]
+        return Imported(key=key, outcome=plan.outcome, remarks=wanted.notes)
 
     def _refused_around(self, wanted: WantedFlag) -> Iterable[FieldError]:
         """What is not its own fault."""
@@ -280,23 +298,22 @@ class _Flags:
             if prerequisite.flag in self._refused:
                 yield FieldError("prerequisites", f"flag {prerequisite.flag!r} is refused")
 
-    async def _written(self, wanted: WantedFlag) -> Outcome:
-        key, environment = wanted.flag.key, self._command.environment
-        held, configured = self._definitions.get(key), self._configurations.get(key, {})
+    def _plan(self, wanted: WantedFlag) -> "_Plan":
+        held, environment = self._held.get(wanted.flag.key), self._command.environment
+        others = {} if held is None else {**held.configurations}
+        others.pop(environment, None)
         fit = fitted(
             wanted.flag,
-            held,
-            is_used_elsewhere=any(
-                state.configuration != Configuration() for place, state in configured.items() if place != environment
-            ),
+            None if held is None else held.definition,
+            is_used_elsewhere=any(state.configuration != Configuration() for state in others.values()),
         )
         if fit.errors:
             raise Invalid.of(fit.errors)
-        base = held or Definition(
-            project=self._command.project,
-            key=key,
-            created_at=self._transaction.now,
-            updated_at=self._transaction.now,
+        now = self._transaction.now
+        base = (
+            Definition(project=self._command.project, key=wanted.flag.key, created_at=now, updated_at=now)
+            if held is None
+            else held.definition
         )
         definition = replace(
             base,
@@ -307,13 +324,16 @@ class _Flags:
             variants=fit.variants,
             off_variant=fit.off_variant,
         )
-        before = configured[environment].configuration if held is not None else Configuration()
-        after = edits.tidied(fit.configuration)
-        self._check(definition, after)
-        outcome = await self._store(held, definition, before, after)
-        self._definitions[key] = definition
-        self._graph[key] = [one.flag for one in after.prerequisites]
-        return outcome
+        configuration = edits.tidied(fit.configuration)
+        self._check(definition, configuration)
+        return _Plan(
+            held=held,
+            definition=definition,
+            configuration=configuration,
+            redefines=held is not None and encode(definition) != encode(held.definition),
+            reconfigures=held is not None
+            and encode(configuration) != encode(held.configurations[environment].configuration),
+        )
 
     def _check(self, definition: Definition, configuration: Configuration) -> None:
         findings = Findings()
@@ -327,22 +347,22 @@ class _Flags:
         check_configuration(definition, configuration, around, self._limits, findings)
         findings.raise_if_any()
 
-    async def _store(
-        self, held: Definition | None, definition: Definition, before: Configuration, after: Configuration
-    ) -> Outcome:
-        transaction, environment = self._transaction, self._command.environment
-        if held is None:
-            await store_new(transaction, self._everywhere, definition, {environment: after})
+
+class _Plan(Struct, frozen=True, kw_only=True):
+    """What is to be written of a flag."""
+
+    held: FlagState | None
+    definition: Definition
+    configuration: Configuration
+    redefines: bool
+    reconfigures: bool
+
+    @property
+    def outcome(self) -> Outcome:
+        """In a word."""
+        if self.held is None:
             return "created"
-        outcome: Outcome = "unchanged"
-        if encode(definition) != encode(held):
-            definition, outcome = replace(definition, updated_at=transaction.now), "updated"
-            found = self._configurations[definition.key]
-            await store_definition(transaction, "updated", self._everywhere, held, definition, found)
-        if encode(after) != encode(before):
-            await store_configuration(transaction, definition, environment, "configured", before, after)
-            outcome = "updated"
-        return outcome
+        return "updated" if self.redefines or self.reconfigures else "unchanged"
 
 
 def _in_order(wanted: Mapping[str, WantedFlag]) -> tuple[list[str], set[str]]:

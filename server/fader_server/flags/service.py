@@ -53,7 +53,7 @@ class FlagService:
                     field="key",
                     hint="Unarchive it, or delete it first." if archived else "Choose another key.",
                 )
-            await store_new(transaction, everywhere, definition, {})
+            await store_new(transaction, everywhere, [(definition, {})])
             return await _state(transaction, definition)
 
     async def patch(self, project: str, key: str, patch: FlagPatch, intent: Intent) -> FlagState:

@@ -1,8 +1,8 @@
 """What all commands on flags end with: rows are written, and a change in the log of each environment concerned."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from fader_server.flags.writing import Transaction
+from fader_server.flags.writing import Step, Transaction
 from fader_server.storage import flags
 from fader_server.storage.documents import flag_document
 from fader_server.storage.records import Configuration, ConfigurationState, Definition, EnvironmentState
@@ -11,21 +11,36 @@ from fader_server.storage.records import Configuration, ConfigurationState, Defi
 async def store_new(
     transaction: Transaction,
     everywhere: Collection[EnvironmentState],
-    definition: Definition,
-    configured: Mapping[str, Configuration],
+    new: Sequence[tuple[Definition, Mapping[str, Configuration]]],
 ) -> None:
-    """Add a flag, as one change in each environment.
+    """Add flags, each as one change in each environment.
 
     Args:
         transaction: In which nobody else changes anything in the project.
         everywhere: All environments of the project.
-        definition: The flag.
-        configured: How it is configured, by environment; where nothing is said it is off.
+        new: One or more, each with how it is configured, by environment; where nothing is said it is off.
     """
-    await flags.insert(transaction.connection, definition)
+    states: dict[str, list[ConfigurationState]] = {definition.key: [] for definition, _ in new}
     for environment in everywhere:
-        configuration = configured.get(environment.key, Configuration())
-        await store_configuration(transaction, definition, environment.key, "created", None, configuration)
+        configured = [(definition, found.get(environment.key, Configuration())) for definition, found in new]
+        first = await transaction.log_all(
+            environment.project,
+            environment.key,
+            [
+                Step("flag", definition.key, "created", None, flag_document(definition, configuration))
+                for definition, configuration in configured
+            ],
+        )
+        for position, (definition, configuration) in enumerate(configured):
+            state = ConfigurationState(
+                environment=environment.key,
+                configuration=configuration,
+                revision=first + position,
+                updated_at=transaction.now,
+                updated_by=transaction.intent.actor,
+            )
+            states[definition.key].append(state)
+    await flags.insert_all(transaction.connection, [definition for definition, _ in new], states)
 
 
 async def store_definition(
@@ -65,7 +80,7 @@ async def store_configuration(
     definition: Definition,
     environment: str,
     action: str,
-    before: Configuration | None,
+    before: Configuration,
     after: Configuration,
 ) -> ConfigurationState:
     """Write how a flag is configured in one environment, as one change there.
@@ -75,7 +90,7 @@ async def store_configuration(
         definition: The flag.
         environment: Where.
         action: What history calls it.
-        before: As it is; ``None`` where the flag is new.
+        before: As it is.
         after: As it is to be.
     """
     revision = await transaction.log(
@@ -84,7 +99,7 @@ async def store_configuration(
         "flag",
         definition.key,
         action,
-        before=None if before is None else flag_document(definition, before),
+        before=flag_document(definition, before),
         after=flag_document(definition, after),
     )
     state = ConfigurationState(

@@ -1,11 +1,12 @@
 """The steps that all commands share: one transaction in which changes are logged, and hints once it has
 committed."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fader_server.bus import Bus, Message, RevisionHint
@@ -16,6 +17,16 @@ from fader_server.storage import Store, changes
 from fader_server.storage.idempotency import Holding, not_held
 from fader_server.storage.records import ChangeKind, Entry
 from fader_server.telemetry.tracing import Tracing
+
+
+class Step(Struct, frozen=True):
+    """One change of a command: what was done to which thing, and the documents before and after."""
+
+    kind: ChangeKind
+    key: str
+    action: str
+    before: Any
+    after: Any
 
 
 class Transaction:
@@ -51,19 +62,30 @@ class Transaction:
         Returns:
             The revision.
         """
-        entry = Entry(
-            kind=kind,
-            key=key,
-            action=action,
-            actor=self.intent.actor,
-            at=self.now,
-            reason=self.intent.reason,
-            before=before,
-            after=after,
-        )
-        revision = await changes.append(self.connection, project, environment, entry)
-        self.announcements.append(RevisionHint(project, environment, revision, self._trace))
-        return revision
+        return await self.log_all(project, environment, [Step(kind, key, action, before, after)])
+
+    async def log_all(self, project: str, environment: str, steps: Sequence[Step]) -> int:
+        """Write changes (one or more), each under a revision of its own, in their order.
+
+        Returns:
+            The first one's revision; those of the others follow it.
+        """
+        entries = [
+            Entry(
+                kind=step.kind,
+                key=step.key,
+                action=step.action,
+                actor=self.intent.actor,
+                at=self.now,
+                reason=self.intent.reason,
+                before=step.before,
+                after=step.after,
+            )
+            for step in steps
+        ]
+        first = await changes.append_all(self.connection, project, environment, entries)
+        self.announcements.append(RevisionHint(project, environment, first + len(entries) - 1, self._trace))
+        return first
 
 
 class Writer:

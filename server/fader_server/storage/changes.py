@@ -1,6 +1,6 @@
 """The log of changes: history, audit, undo, deltas and resuming are all reads of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ _LOGGED = list(_changes)
 _ADVANCE = (
     schema.environments.update()
     .where(_environments.project == sa.bindparam("in_project"), _environments.key == sa.bindparam("in_environment"))
-    .values(revision=_environments.revision + 1)
+    .values(revision=_environments.revision + sa.bindparam("by"))
     .returning(_environments.epoch, _environments.revision)
 )
 _APPEND = schema.changes.insert()
@@ -54,13 +54,26 @@ async def append(connection: AsyncConnection, project: str, environment: str, en
     Returns:
         The revision.
     """
-    place = {"in_project": project, "in_environment": environment}
+    return await append_all(connection, project, environment, [entry])
+
+
+async def append_all(connection: AsyncConnection, project: str, environment: str, entries: Sequence[Entry]) -> int:
+    """The same for some entries (one or more), each under a revision of its own, in their order.
+
+    Returns:
+        The first one's revision; those of the others follow it.
+    """
+    place = {"in_project": project, "in_environment": environment, "by": len(entries)}
     epoch, revision = (await connection.execute(_ADVANCE, place)).one()
-    columns = {field: getattr(entry, field) for field in entry.__struct_fields__}
-    await connection.execute(
-        _APPEND, columns | {"project": project, "environment": environment, "epoch": epoch, "revision": revision}
-    )
-    return int(revision)
+    first = int(revision) - len(entries) + 1
+    rows = [
+        {field: getattr(entry, field) for field in entry.__struct_fields__}
+        | {"project": project, "environment": environment, "epoch": epoch, "revision": first + position}
+        for position, entry in enumerate(entries)
+    ]
+    # A single row as such: drivers have a shorter way for it.
+    await connection.execute(_APPEND, rows[0] if len(rows) == 1 else rows)
+    return first
 
 
 async def after(

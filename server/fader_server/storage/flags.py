@@ -1,6 +1,6 @@
 """Queries on flags: definitions, configurations, and what configurations refer to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -178,6 +178,25 @@ async def insert(connection: AsyncConnection, flag: Definition) -> None:
     await connection.execute(schema.flags.insert().values(**_columns(flag)))
 
 
+async def insert_all(
+    connection: AsyncConnection, new: Sequence[Definition], configured: Mapping[str, Sequence[ConfigurationState]]
+) -> None:
+    """Add flags (one or more), with their configurations by flag."""
+    await connection.execute(schema.flags.insert(), [_columns(flag) for flag in new])
+    rows, references = [], []
+    for flag in new:
+        for state in configured[flag.key]:
+            place = {"project": flag.project, "environment": state.environment, "flag": flag.key}
+            rows.append(place | _values(state))
+            references += [
+                place | {"kind": kind, "target": target} for kind, target in sorted(_referred(state.configuration))
+            ]
+    if rows:
+        await connection.execute(schema.flag_environments.insert(), rows)
+    if references:
+        await connection.execute(schema.flag_references.insert(), references)
+
+
 async def update(connection: AsyncConnection, flag: Definition) -> None:
     """Replace a flag's definition."""
     await connection.execute(
@@ -246,12 +265,7 @@ async def put_configuration(
     Args:
         before: the configuration that is there, if that is known: what it refers to need not be written again.
     """
-    values = {
-        "configuration": state.configuration,
-        "revision": state.revision,
-        "updated_at": state.updated_at,
-        "updated_by": state.updated_by,
-    }
+    values = _values(state)
     place = {"in_project": project, "in_environment": state.environment, "of_flag": flag}
     replaced = await connection.execute(_CONFIGURE, place | values)
     if replaced.rowcount == 0:
@@ -273,6 +287,15 @@ async def put_configuration(
                 for kind, target in sorted(refers)
             ],
         )
+
+
+def _values(state: ConfigurationState) -> dict[str, object]:
+    return {
+        "configuration": state.configuration,
+        "revision": state.revision,
+        "updated_at": state.updated_at,
+        "updated_by": state.updated_by,
+    }
 
 
 def _referred(configuration: Configuration) -> set[tuple[Reference, str]]:

@@ -1,0 +1,145 @@
+"""``import``: what another flag service has becomes flags of ours."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.markup import escape
+
+from fader_cli.api import path_of
+from fader_cli.commands.waiting import conclude
+from fader_cli.errors import CliError, usage_error
+from fader_cli.exits import ExitCode
+from fader_cli.options import dry_run_option, reason_option, with_session
+from fader_cli.session import Session, plural
+
+_FORMATS: Final = ("unleash",)
+_STYLES: Final = {"created": "on", "updated": "hint", "unchanged": "quiet", "refused": "off"}
+_MEANINGS: Final = {
+    "disputed": "the other service's own SDKs differ here",
+    "redrawn": "as many users as before, but others",
+}
+
+_file: Final = click.Path(exists=True, dir_okay=False, allow_dash=True)
+
+
+@click.command("import")
+@click.argument("form", type=click.Choice(_FORMATS), metavar="FORMAT")
+@click.argument("file", type=_file, metavar="FILE")
+@click.option("--segments", "segments_file", type=_file, metavar="FILE", help="Segments that FILE only names.")
+@click.option(
+    "--accept",
+    type=click.Choice(tuple(_MEANINGS)),
+    multiple=True,
+    help="Take it although it is not exact: "
+    + "; ".join(f"{name} ({meaning})" for name, meaning in _MEANINGS.items())
+    + ".",
+)
+@click.option("--skip-refused", is_flag=True, help="Import what can be, and leave the rest.")
+@reason_option
+@dry_run_option
+@with_session(environment=True, waits=True)
+def import_command(
+    session: Session,
+    form: str,
+    file: str,
+    segments_file: str | None,
+    accept: tuple[str, ...],
+    skip_refused: bool,
+    reason: str,
+    dry_run: bool,
+) -> None:
+    """Take over flags from another service, exactly or not at all.
+
+    FORMAT is unleash: what its project page exports, or what GET /api/client/features answers. FILE is JSON; - is
+    standard input. All of it becomes true at once, in one environment. The same file may be imported again: what is so
+    already is left alone.
+    """
+    document = _read(file)
+    if segments_file is not None:
+        document["segments"] = _with_segments(document.get("segments"), _read(segments_file).get("segments"))
+    body = {
+        "format": form,
+        "environment": session.environment,
+        "document": document,
+        "accept": list(accept),
+        "skip_refused": skip_refused,
+        "reason": reason or f"Imported from {form}",
+    }
+    path = path_of("projects", session.project, "import")
+    report = session.api.transfer(path, body, dry_run=True)
+    refused = [one for one in _things(report) if one["outcome"] == "refused"]
+    is_done = not dry_run and (skip_refused or not refused)
+    if is_done:
+        report = session.api.transfer(path, body)
+        conclude(
+            session,
+            report,
+            lambda: _show(session, report, is_done=True),
+            revisions={report["environment"]: report["revision"]},
+        )
+    else:
+        session.emit(report, lambda: _show(session, report, is_done=False))
+    if refused and not skip_refused:
+        count = plural(len(refused), "thing") if len(refused) > 1 else refused[0]["key"]
+        verb = "would be" if dry_run else "is" if len(refused) == 1 else "are"
+        raise CliError(
+            f"{count} {verb} refused, so nothing is imported", "--skip-refused imports the others", ExitCode.FAILED
+        )
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        with click.open_file(file, "rb") as content:
+            document = msgspec.json.decode(content.read())
+    except msgspec.DecodeError as error:
+        raise usage_error(f"{Path(file).name} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise usage_error(f"{Path(file).name} holds no JSON object")
+    return document
+
+
+def _with_segments(named: Any, known: Any) -> Any:
+    """Segments with what another document knows of them."""
+    by_id = {one.get("id"): one for one in known or () if isinstance(one, dict)}
+    if not by_id:
+        raise usage_error("there are no segments in the file of segments", "save what GET /api/admin/segments answers")
+    if not isinstance(named, list):
+        return list(by_id.values())
+    return [one | by_id.get(one.get("id"), {}) if isinstance(one, dict) else one for one in named]
+
+
+def _things(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*report["segments"], *report["flags"]]
+
+
+def _show(session: Session, report: dict[str, Any], *, is_done: bool) -> None:
+    out = session.out
+    for remark in report["remarks"]:
+        out.print(f"[quiet]{escape(remark)}[/]")
+    segments = len(report["segments"])
+    for position, one in enumerate(_things(report)):
+        outcome = one["outcome"]
+        if outcome != "unchanged" or one["remarks"]:
+            noun = "segment " if position < segments else ""
+            out.print(f"[{_STYLES[outcome]}]{outcome:<9}[/]  {noun}[key]{escape(one['key'])}[/]")
+        for refusal in one["refusals"]:
+            hint = f" [hint]{escape(refusal['hint'])}[/]" if refusal["hint"] else ""
+            out.print(f"           {_place(refusal['path'])}{escape(refusal['reason'])}{hint}", soft_wrap=True)
+        for remark in one["remarks"]:
+            out.print(f"           [quiet]{_place(remark['path'])}{escape(remark['text'])}[/]", soft_wrap=True)
+    counts = Counter(one["outcome"] for one in _things(report))
+    told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in _STYLES if counts[outcome]) or "nothing there"
+    where = f"in [key]{escape(report['environment'])}[/]"
+    out.print(f"{told} {where}" + (f" [quiet](revision {report['revision']})[/]" if is_done else ""))
+    if not is_done:
+        out.print("[quiet]nothing is changed yet[/]")
+
+
+def _place(path: str) -> str:
+    return f"{escape(path)}: " if path else ""
+
+
+COMMANDS: Final = (import_command,)

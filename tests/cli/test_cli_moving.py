@@ -1,0 +1,92 @@
+"""``import``: flags of another service, from files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import Cli
+
+STRATEGY = {
+    "name": "flexibleRollout",
+    "featureName": "checkout",
+    "parameters": {"rollout": "50", "stickiness": "default", "groupId": "checkout"},
+    "segments": [3],
+}
+EXPORT: dict[str, Any] = {
+    "features": [{"name": "checkout", "type": "release", "impressionData": True}, {"name": "search"}],
+    "featureStrategies": [STRATEGY],
+    "featureEnvironments": [
+        {"name": "checkout", "featureName": "checkout", "environment": "production", "enabled": True}
+    ],
+    "segments": [{"id": 3, "name": "Berlin"}],
+}
+SEGMENTS = {"segments": [{"id": 3, "constraints": [{"contextName": "city", "operator": "IN", "values": ["B"]}]}]}
+INEXACT = {"features": [{"name": "exact", "enabled": True}, {"name": "own", "strategies": [{"name": "ourOwn"}]}]}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, document in (("export", EXPORT), ("segments", SEGMENTS), ("inexact", INEXACT)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document), "utf-8")
+    return tmp_path
+
+
+def test_an_export_and_its_segments(cli: Cli, files: Path) -> None:
+    command = ("import", "unleash", str(files / "export.json"), "--segments", str(files / "segments.json"))
+    said = cli.ok(*command, "--dry-run")
+    assert "created    checkout" in said
+    assert "nothing is changed yet" in said
+    assert cli.json("list") == []
+    said = cli.ok(*command, "-e", "staging")
+    assert "created    segment Berlin" in said
+    assert "impressionData: Fader sends no impression events." in said
+    assert "3 created in staging (revision " in said
+    assert cli.json("show", "checkout")["environments"]["staging"]["rules"][0]["segments"] == ["Berlin"]
+    assert "3 unchanged in staging" in cli.ok(*command, "-e", "staging")
+    assert cli.json("history", "checkout")[0]["reason"] == "Imported from unleash"
+
+
+def test_a_refusal_keeps_all_out_unless_it_is_skipped(cli: Cli, files: Path) -> None:
+    command = ("import", "unleash", str(files / "inexact.json"))
+    refused = cli(*command)
+    assert refused.code == 1
+    assert "strategies[0].name: The strategy 'ourOwn' is not known" in refused.out
+    assert refused.err == "fader: own is refused, so nothing is imported (--skip-refused imports the others)\n"
+    assert cli("import", "unleash", str(files / "inexact.json"), "--dry-run").code == 1
+    assert cli.json("list") == []
+    assert "1 created, 1 refused in development" in cli.ok(*command, "--skip-refused")
+    assert [one["key"] for one in cli.json("list")] == ["exact"]
+
+
+def test_scripts_get_the_report_as_a_document(cli: Cli, files: Path) -> None:
+    refused = cli("import", "unleash", str(files / "inexact.json"), "--json")
+    report = json.loads(refused.out)
+    assert [(one["key"], one["outcome"]) for one in report["flags"]] == [("exact", "created"), ("own", "refused")]
+    assert "own is refused" in refused.error["message"]
+    report = cli.json("import", "unleash", str(files / "inexact.json"), "--skip-refused", "--wait")
+    assert "acknowledged" in report
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "bad.json is not JSON: "),
+        ("[]", "bad.json holds no JSON object"),
+        ("{}", "has neither features nor events"),
+    ],
+)
+def test_a_file_of_something_else(cli: Cli, tmp_path: Path, content: str, complaint: str) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(content, "utf-8")
+    refused = cli("import", "unleash", str(file))
+    assert refused.code != 0
+    assert complaint in refused.err
+
+
+def test_a_document_from_standard_input(cli: Cli) -> None:
+    done = cli.program(
+        "import", "unleash", "-", "-e", "production", stdin=json.dumps({"features": [{"name": "piped"}]})
+    )
+    assert "1 created in production" in done.out, done

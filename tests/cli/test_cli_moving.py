@@ -1,6 +1,8 @@
 """``import``: flags of another service, from files."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,21 @@ def test_a_document_from_standard_input(cli: Cli) -> None:
         "import", "unleash", "-", "-e", "production", stdin=json.dumps({"features": [{"name": "piped"}]})
     )
     assert "1 created in production" in done.out, done
+
+
+def test_the_how_to_page(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its documents, with its commands, in its order."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).resolve().parents[2] / "docs/how-to/move-to-fader.md").read_text("utf-8")
+    documents = re.findall(r"`(\w+\.json)`\n\n```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(documents) == page.count("```json")
+    for name, document in documents:
+        Path(name).write_text(document, "utf-8")
+    commands = [
+        shlex.split(line, comments=True)
+        for block in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    said = [cli.ok(*words[1:]) for words in commands]
+    assert "new-checkout" in said[0]
+    assert cli.json("show", "new-checkout")["environments"]["production"]["rules"][0]["rollout"]["percentage"] == 25.0

@@ -42,6 +42,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("flags", "Flags as such: definitions, life, usage."),
             Tag("flags in an environment", "Switching, rolling out, rules, undo: the verbs that on-call uses."),
             Tag("segments", "Named sets of contexts."),
+            Tag("import and export", "Flags as other services have them."),
             Tag("changes", "The history, in pages and as it happens."),
             Tag("clients", "SDK processes, and which revision each evaluates with."),
             Tag("keys", "What SDKs show to read flags."),

@@ -93,7 +93,7 @@ def translate_constraint(constraint: Constraint, notebook: Notebook) -> model.Co
             text = _as_rfc3339(text, place)
         values = readable_values(operator, (text,), place)
         if operator == "matches" and _BEYOND_ASCII.search(text):
-            place.write("Unleash's engines disagree about what \\d, \\s, \\w and \\b are beyond ASCII.", "remark")
+            place.remark("Unleash's engines disagree about what \\d, \\s, \\w and \\b are beyond ASCII.")
         if constraint.operator.startswith("NUM_"):
             if values and not _PLAIN_NUMBER.fullmatch(text):
                 place.write(f"Unleash's engines disagree about the number {text!r}.", "disputed")
@@ -129,7 +129,7 @@ def readable_values(operator: str, texts: Sequence[str], notebook: Notebook) -> 
             unreadable[position] = fault
             place = notebook.at(position) if operator in _ON_VALUES.values() else notebook
             if operator in _SKIPPING:
-                place.write(f"{fault}; the value is left out, as in Unleash.", "remark")
+                place.remark(f"{fault}; the value is left out, as in Unleash.")
             else:
                 place.write(
                     f"{fault}; the constraint is false, and with some of Unleash's engines the flag.", "disputed"

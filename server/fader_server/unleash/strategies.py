@@ -45,7 +45,7 @@ def admission(strategy: Strategy, segment_keys: Mapping[int, str], notebook: Not
     kind = _KINDS.get(strategy.name)
     if strategy.disabled:
         own = Admission(constraints=(NEVER,))
-        notebook.at("disabled").write("The strategy is disabled, so its rule lets nobody in.", "remark")
+        notebook.at("disabled").remark("The strategy is disabled, so its rule lets nobody in.")
     elif kind is None:
         own = Admission(constraints=(NEVER,))
         notebook.at("name").write(f"The strategy {strategy.name!r} is not known, so its rule lets nobody in.")

@@ -206,10 +206,9 @@ def _prerequisite(
         notebook.at("feature").write(f"There is no feature {dependency.feature!r}, so the flag is off for everyone.")
         return model.Prerequisite(flag=dependency.feature, enabled=enabled)
     if parent.dependencies:
-        notebook.at("feature").write(
+        notebook.at("feature").remark(
             f"{dependency.feature!r} depends on another feature itself. Unleash follows one level only and"
-            " keeps the flag off, so its rules let nobody in.",
-            "remark",
+            " keeps the flag off, so its rules let nobody in."
         )
         return None
     if not dependency.variants:
@@ -225,9 +224,7 @@ def _prerequisite(
         )
     names = tuple(name for wanted in dependency.variants for name in parents.names_for(wanted))
     if not names:
-        notebook.at("variants").write(
-            f"{dependency.feature!r} has none of these variants: the rules let nobody in.", "remark"
-        )
+        notebook.at("variants").remark(f"{dependency.feature!r} has none of these variants: the rules let nobody in.")
         return None
     return model.Prerequisite(flag=dependency.feature, variants=names)
 

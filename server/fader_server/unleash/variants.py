@@ -163,7 +163,7 @@ def _value(payload: Payload | None, notebook: Notebook) -> tuple[Any, model.Valu
     match value_type:
         case "number" if (read := number(text)) is not None:
             if canonical_text(read) != text:
-                notebook.write(f"The number {text!r} is written as {canonical_text(read)} from now on.", "remark")
+                notebook.remark(f"The number {text!r} is written as {canonical_text(read)} from now on.")
             return read, value_type
         case "object":
             try:
@@ -172,9 +172,9 @@ def _value(payload: Payload | None, notebook: Notebook) -> tuple[Any, model.Valu
                 pass
         case "string":
             if payload.type != "string":
-                notebook.write(f"The payload is of the type {payload.type!r}, and becomes 'string'.", "remark")
+                notebook.remark(f"The payload is of the type {payload.type!r}, and becomes 'string'.")
             return text, value_type
-    notebook.write(f"The payload cannot be read as {payload.type!r} and is carried as text.", "remark")
+    notebook.remark(f"The payload cannot be read as {payload.type!r} and is carried as text.")
     return text, "string"
 
 

@@ -143,6 +143,10 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
     call("GET", f"{flags}/aa", status=404)
     call("PATCH", f"{flags}/a", {"tags": ["t"]}, status=200)
     call("GET", f"{flags}/a/usage", status=200)
+    foreign = {"features": [{"name": "c"}, {"name": "d", "strategies": [{"name": "ours"}], "impressionData": True}]}
+    imported = {"format": "unleash", "environment": "production", "document": foreign}
+    call("POST", f"{base}/import", imported, status=422)
+    call("POST", f"{base}/import", imported | {"skip_refused": True}, status=200)
     call("POST", f"{place}/on", status=200)
     call("POST", f"{place}/rollout", {"percentage": 12.5, "by": "account"}, status=200)
     call("POST", f"{place}/rules", {"id": "r", "segments": ["s"], "variant": "x"}, status=201)

@@ -1,6 +1,6 @@
 """What Unleash's ``getVariant`` answers, from what a flag of ours serves."""
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -21,6 +21,10 @@ class VariantAnswer(Struct, frozen=True, omit_defaults=True):
     payload: Payload | WirePayload | UnsetType = UNSET
 
 
+_OFF: Final = VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=False)
+_ON: Final = VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=True)
+
+
 def variant_answer(translated: TranslatedFlag | None, enabled: bool, variant: str | None) -> VariantAnswer:
     """Unleash's answer for what was evaluated.
 
@@ -31,7 +35,7 @@ def variant_answer(translated: TranslatedFlag | None, enabled: bool, variant: st
     """
     original = translated.originals.get(variant) if translated is not None and variant is not None else None
     if not enabled or original is None:
-        return VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=enabled)
+        return _ON if enabled else _OFF
     payload = UNSET if original.payload is None else original.payload
     return VariantAnswer(name=original.name, enabled=True, feature_enabled=True, payload=payload)
 
@@ -48,5 +52,5 @@ def answer_of(flag: model.Flag, *, enabled: bool, variant: str, value: Any) -> V
     # A flag of Unleash's that can be on without a variant has one here that is called so, and has no value.
     is_plain = flag.type == "boolean" or (variant == model.ON and value is None)
     if not enabled or is_plain:
-        return VariantAnswer(name=NO_VARIANT, enabled=False, feature_enabled=enabled)
+        return _ON if enabled else _OFF
     return VariantAnswer(name=variant, enabled=True, feature_enabled=True, payload=payload_of(value))

@@ -51,8 +51,7 @@ async def enabled_toggles(request: Request[Any, Any, State]) -> Response[bytes]:
     """The flags that are on. One that is not among them is off, or there is none."""
     evaluator = await evaluator_for(request)
     context = await context_of(request)
-    found = _evaluated(evaluator, evaluator.flags.snapshot.flags, context)
-    return _answer(request, Toggles([toggle for toggle in found if toggle.enabled]))
+    return _answer(request, Toggles(_evaluated(evaluator, evaluator.flags.snapshot.flags, context, also_off=False)))
 
 
 @route(
@@ -84,7 +83,9 @@ async def one_toggle(name: FromPath[str], request: Request[Any, Any, State]) -> 
     return _answer(request, toggles[0])
 
 
-def _evaluated(evaluator: Evaluator, names: Iterable[str], context: EvaluationContext) -> list[Toggle]:
+def _evaluated(
+    evaluator: Evaluator, names: Iterable[str], context: EvaluationContext, *, also_off: bool = True
+) -> list[Toggle]:
     """These flags, by name. Those that there are not, or that have no answer at the moment, are left out."""
     flags = evaluator.flags
     found = []
@@ -92,6 +93,8 @@ def _evaluated(evaluator: Evaluator, names: Iterable[str], context: EvaluationCo
         flag = flags.snapshot.flags.get(name)
         if flag is not None and name not in evaluator.unanswerable:
             outcome = flags.decide(name, context)
+            if not (outcome.enabled or also_off):
+                continue
             variant = answer_of(flag, enabled=outcome.enabled, variant=outcome.variant, value=outcome.value)
             found.append(Toggle(name, outcome.enabled, variant))
     return found

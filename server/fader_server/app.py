@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from fader_server.access import Access
-from fader_server.api import frontend, health, metrics, sdk, segment_members
+from fader_server.api import frontend, health, metrics, sdk, segment_members, unleash
 from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
@@ -28,6 +28,7 @@ from fader_server.api.request_log import RequestLog
 from fader_server.api.request_spans import RequestSpans
 from fader_server.api.shortcut import Shortcut
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
+from fader_server.api.unleash.features_shortcut import FeaturesShortcut
 from fader_server.bus import Bus, Message
 from fader_server.bus.in_process import InProcessBus
 from fader_server.bus.worker_bus import WorkerBus
@@ -85,6 +86,7 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
             *sdk.routes,
             *segment_members.routes,
             *frontend.routes,
+            *unleash.routes,
             *health.routes,
             *metrics.routes,
         ],
@@ -122,7 +124,7 @@ def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, Sequence[Sh
     logged = RequestLog(Cors(limited, settings.cors_origins), telemetry.metrics)
     if telemetry.requests is not None:
         return RequestSpans(logged, telemetry.requests), ()
-    return logged, (SnapshotShortcut(app, limited), AckShortcut(app, limited))
+    return logged, (SnapshotShortcut(app, limited), FeaturesShortcut(app, limited), AckShortcut(app, limited))
 
 
 def _exposition(telemetry: Telemetry, link: Link | None) -> metrics.Exposition:
@@ -170,6 +172,7 @@ async def _start(
     app.state.sdk = sdk.SdkServices(
         access, distributor, gathering, admission, telemetry.metrics, settings.heartbeat_seconds
     )
+    app.state.unleash = unleash.services(app.state.sdk, store, now, is_steering=settings.unleash_push)
     lists = MemberLists(store)
     app.state.members = segment_members.MemberServices(access, distributor, admission, lists)
     app.state.evaluators = evaluators = Evaluators(distributor, lists, store, now, telemetry.metrics)
@@ -187,7 +190,7 @@ async def _start(
         tracing=telemetry.tracing,
     )
     chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
-    chores.append(persistently(evaluators.run))
+    chores += [persistently(evaluators.run), persistently(app.state.unleash.followers.run)]
     if not store.is_prepared:
         chores.append(opening.until_done(app.state.give_up))
     telemetry.metrics.ask(_sources(distributor, gathering, store, bus))

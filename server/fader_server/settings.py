@@ -60,6 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     initial_sdk_keys: tuple[str, ...]
     initial_client_keys: tuple[str, ...]
     metrics_token: str | None
+    unleash_push: bool
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port!r})"
@@ -123,6 +124,10 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text.lower()
 
     return read
+
+
+def _switch(text: str) -> bool:
+    return _one_of("on", "off")(text) == "on"
 
 
 def _token(text: str) -> str:
@@ -434,6 +439,14 @@ SETTINGS: Final = (
         default=None,
         meaning="What `GET /metrics` must be asked with, as `Authorization: Bearer …`. Unless set, anybody may ask.",
         is_secret=True,
+    ),
+    Setting(
+        name="FADER_UNLEASH_PUSH",
+        field="unleash_push",
+        read=_switch,
+        default="on",
+        meaning="Whether Unleash's SDK for Node, which polls unless it is told otherwise, is asked to open a stream, "
+        "so that it hears of changes at once. With `off` it goes on polling: for where a proxy holds streams back.",
     ),
 )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fader_server.api.sdk.snapshots import takes_gzip
+from fader_server.api.sdk.encoded import takes_gzip
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ _CROWDED: Final = 5
 _OF_KEYS: Final = ("/sdk/", "/ofrep/", "/api/client", "/api/frontend", "/api/proxy")
 """What paths begin with that are asked with keys; all others are asked with admin tokens."""
 
-_STREAM: Final = "/sdk/v1/stream"
+_STREAMS: Final = ("/sdk/v1/stream", "/api/client/streaming")
 _OF_CLIENT_KEYS: Final = f".{CLIENT_PREFIX}".encode()
 
 _Kind: TypeAlias = Literal["sdk", "client", "admin"]
@@ -101,7 +101,7 @@ class RequestLimits:
                 return self._app(scope, receive, self._introducing(credential, send))
             limit, rate = "strangers", self._rates.admin
         else:
-            wait = 0.0 if path == _STREAM else known.enter(1.0, self._clock())
+            wait = 0.0 if path in _STREAMS else known.enter(1.0, self._clock())
             if not wait:
                 return self._app(scope, receive, send)
             limit, rate = "requests_per_key", self._rate(credential[0])

@@ -26,12 +26,17 @@ _HEADER: Final = b"x-request-id"
 _PROCESS: Final = secrets.token_hex(6)
 _numbers: Final = itertools.count(1)
 _PROBES: Final = ("/health/", "/metrics")
-_ROUTINE: Final = (*_PROBES, "/sdk/v1/snapshot", "/sdk/v1/usage", "/sdk/v1/ack", "/api/frontend", "/api/proxy")
+_FOREIGN: Final = (
+    *("/api/client/features", "/api/client/delta", "/api/client/metrics"),
+    *("/api/frontend", "/api/proxy"),
+)
+_ROUTINE: Final = (*_PROBES, "/sdk/v1/snapshot", "/sdk/v1/usage", "/sdk/v1/ack", *_FOREIGN)
 """They come every few seconds, from each process that watches or polls. While all is well their lines tell nothing, and
 are written at the level debug."""
 
 _DOORS: Final[tuple[tuple[Door, str], ...]] = (
     ("sdk", "/sdk/"),
+    ("sdk", "/api/client"),
     ("frontend", "/api/frontend"),
     ("frontend", "/api/proxy"),
     ("metrics", "/metrics"),

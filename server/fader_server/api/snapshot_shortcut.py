@@ -14,16 +14,11 @@ from typing import Final
 from litestar import Litestar
 
 from fader_server.api.request_limits import RequestLimits
-from fader_server.api.request_log import request_id_of
 from fader_server.api.sdk import SdkServices
-from fader_server.api.sdk.snapshots import SNAPSHOT_HEADERS, SNAPSHOT_PATH, holds, note_poll, takes_gzip
+from fader_server.api.sdk.encoded import holds
+from fader_server.api.sdk.snapshots import SNAPSHOT_PATH, SNAPSHOTS, note_poll
 from fader_server.api.shortcut import Answer
 
-_FIELDS: Final = (
-    b"etag: %b\r\n" + b"".join(b"%b: %b\r\n" % field for field in SNAPSHOT_HEADERS) + b"x-request-id: %b\r\n"
-)
-_PLAIN: Final = b"content-type: application/json\r\ncontent-length: %d\r\n"
-_GZIPPED: Final = b"content-encoding: gzip\r\n" + _PLAIN
 _requests_log: Final = logging.getLogger("fader_server.requests")
 
 
@@ -55,16 +50,10 @@ class SnapshotShortcut:
         encoded = None if principal is None else services.distributor.encoded(principal.project, principal.environment)
         if principal is None or encoded is None or not self._limits.lets_sdk_in(authorization):
             return None
-        if holds(asked.get(b"if-none-match", b""), encoded.etag):
-            status, content, fields = 304, b"", _FIELDS % (encoded.etag, request_id_of(asked).encode())
-        else:
-            is_gzip = takes_gzip(asked.get(b"accept-encoding", b""))
-            status, content = 200, encoded.gzipped if is_gzip else encoded.plain
-            if not services.admission.lets_snapshot_in(len(content)):
-                return None
-            fields = _FIELDS % (encoded.etag, request_id_of(asked).encode())
-            fields += (_GZIPPED if is_gzip else _PLAIN) % len(content)
-            services.metrics.snapshot_sent(len(content))
+        is_held = holds(asked.get(b"if-none-match", b""), encoded.etag)
+        answer = SNAPSHOTS.at_once(services, asked, encoded, is_held=is_held)
+        if answer is None:
+            return None
         note_poll(services, principal, asked, encoded)
-        services.metrics.request_answered("GET", SNAPSHOT_PATH, status, time.perf_counter() - began)
-        return Answer(status, fields, content)
+        services.metrics.request_answered("GET", SNAPSHOT_PATH, answer.status, time.perf_counter() - began)
+        return answer

@@ -141,10 +141,14 @@ class Distributor:
                 await self._follow(feed)
         return feed
 
+    def feed_at_hand(self, project: str, environment: str) -> Feed | None:
+        """The feed of an environment, if all is well and it need not be opened first."""
+        return self._feeds.get((project, environment)) if self.is_current and not self.is_closing else None
+
     def encoded(self, project: str, environment: str) -> Encoded | None:
         """The snapshot of an environment as bytes, if all is well and it is at hand."""
-        feed = self._feeds.get((project, environment))
-        return None if feed is None or not self.is_current or self.is_closing else feed.encoded_at_hand
+        feed = self.feed_at_hand(project, environment)
+        return None if feed is None else feed.encoded_at_hand
 
     async def _opened(self, project: str, environment: str) -> Feed:
         if not self.is_current and (copied := await self._copied(project, environment)) is not None:

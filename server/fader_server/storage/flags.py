@@ -173,6 +173,12 @@ async def keys(connection: AsyncConnection, project: str, *, archived: bool | No
     return list((await connection.execute(query)).scalars())
 
 
+async def tags(connection: AsyncConnection, project: str) -> dict[str, tuple[str, ...]]:
+    """The keys of all flags that are not archived, each with its tags."""
+    query = sa.select(_flags.key, _flags.tags).where(_flags.project == project, _flags.archived_at.is_(None))
+    return {row.key: row.tags for row in await connection.execute(query)}
+
+
 async def insert(connection: AsyncConnection, flag: Definition) -> None:
     """Add a flag, without configurations."""
     await connection.execute(schema.flags.insert().values(**_columns(flag)))

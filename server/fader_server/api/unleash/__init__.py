@@ -18,12 +18,13 @@ from fader_server.api.unleash.metrics import bulk, metrics
 from fader_server.api.unleash.registering import register
 from fader_server.api.unleash.services import UnleashServices
 from fader_server.api.unleash.steering import Steering
+from fader_server.api.unleash.streaming import streaming
 from fader_server.api.unleash.views import Views
 from fader_server.storage import Store
 
 __all__ = ["UnleashServices", "routes", "services"]
 
-routes: Final = [features, feature, delta, register, metrics, bulk]
+routes: Final = [features, feature, delta, streaming, register, metrics, bulk]
 
 
 def services(sdk: SdkServices, store: Store, clock: Callable[[], datetime], *, is_steering: bool) -> UnleashServices:

@@ -7,11 +7,13 @@ from msgspec import Struct
 
 from fader_server.access import SdkPrincipal
 from fader_server.api.sdk import SdkServices
+from fader_server.api.unleash.encoding import UnleashEncoding
 from fader_server.api.unleash.followers import Followers
 from fader_server.api.unleash.identities import Introductions, name_of
 from fader_server.api.unleash.queries import Selection
 from fader_server.api.unleash.steering import Steering
 from fader_server.api.unleash.views import Views
+from fader_server.distribution.encoding import Served
 from fader_server.distribution.events import Version
 from fader_server.storage import Store, flags
 
@@ -26,6 +28,10 @@ class UnleashServices(Struct, frozen=True):
     views: Views
     followers: Followers
     steering: Steering
+
+    def encoding(self, served: Served) -> UnleashEncoding:
+        """What streams of an environment are written in."""
+        return UnleashEncoding(served, self.views.of(served))
 
     def note_poll(self, principal: SdkPrincipal, asked: dict[bytes, bytes], version: Version) -> None:
         """Remember what a process that polls has been given."""

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary, proxy
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
@@ -26,7 +27,7 @@ from fader_server.api.unleash.documents import (
 )
 from fader_server.api.unleash.queries import ALL, Selection
 from fader_server.api.unleash.tags import tag_of
-from fader_server.distribution import Feed
+from fader_server.distribution.encoding import Served
 from fader_server.distribution.events import Version
 from fader_server.distribution.feed import Encoded
 from fader_server.unleash.dialects import Dialect, features_in
@@ -74,11 +75,11 @@ class View:
     event loop.
 
     Args:
-        feed: Whose.
+        feed: Whose. It is for others to keep it, for as long as they use the view.
     """
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, feed: Served) -> None:
+        self._feed: Served = proxy(feed)
         self._beginning = asyncio.Lock()
         self._state: OutwardState | None = None
         self._changes = _Changes(feed.version)
@@ -228,13 +229,12 @@ class Views:
     """Those of all environments that somebody asks for."""
 
     def __init__(self) -> None:
-        self._views: dict[Feed, View] = {}
+        self._views: WeakKeyDictionary[Served, View] = WeakKeyDictionary()
 
-    def of(self, feed: Feed) -> View:
-        """The view of an environment."""
+    def of(self, feed: Served) -> View:
+        """The view of an environment, there for as long as its feed is."""
         view = self._views.get(feed)
         if view is None:
-            self._views = {known: view for known, view in self._views.items() if not known.is_over}
             view = self._views[feed] = View(feed)
         return view
 

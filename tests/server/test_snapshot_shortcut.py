@@ -1,4 +1,5 @@
-"""The shortcut for snapshots gives the answers of the whole way, and leaves to it whatever is unusual."""
+"""The shortcuts for snapshots, ours and what Unleash's SDKs poll, give the answers of the whole way, and leave to it
+whatever is unusual."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from fader_server.api.snapshot_shortcut import SnapshotShortcut
+from fader_server.api.unleash.features_shortcut import FeaturesShortcut
 from fader_server.app import create_app, create_asgi
 from fader_server.settings import read_settings
 
@@ -17,6 +19,16 @@ pytestmark = pytest.mark.anyio
 
 KEY = "default:production.0123456789abcdef"
 LIMITS = {"FADER_SDK_REQUESTS_PER_SECOND": "1000", "FADER_SNAPSHOT_BYTES_PER_SECOND": "100000000"}
+
+
+OURS = "/sdk/v1/snapshot"
+UNLEASH = "/api/client/features"
+NAMED = {
+    OURS: (("fader-instance", "one"), ("fader-app", "shop"), ("user-agent", "fader-python/1.0")),
+    UNLEASH: (("unleash-connection-id", "one"), ("unleash-appname", "shop"), ("unleash-sdk", "fader-python:1.0")),
+}
+
+on_both_paths = pytest.mark.parametrize("path", [OURS, UNLEASH])
 
 
 @pytest.fixture
@@ -40,7 +52,7 @@ class Answer:
 class Ways:
     """Both, into one application."""
 
-    def __init__(self, app: Litestar, whole: ASGIApp, shortcut: SnapshotShortcut) -> None:
+    def __init__(self, app: Litestar, whole: ASGIApp, shortcut: SnapshotShortcut | FeaturesShortcut) -> None:
         self.state = app.state
         self._whole = whole
         self._shortcut = shortcut
@@ -52,8 +64,8 @@ class Ways:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": "/sdk/v1/snapshot",
-            "raw_path": b"/sdk/v1/snapshot",
+            "path": self._shortcut.path.decode(),
+            "raw_path": self._shortcut.path,
             "root_path": "",
             "query_string": b"",
             "headers": _fields(headers, key),
@@ -96,18 +108,20 @@ def _fields(headers: tuple[tuple[str, str], ...], key: str | None) -> list[tuple
 
 
 @asynccontextmanager
-async def running(folder: Path, **more: str) -> AsyncIterator[Ways]:
+async def running(folder: Path, path: str = OURS, **more: str) -> AsyncIterator[Ways]:
     given = {"DATABASE_URL": f"sqlite:///{folder}/fader.db", "FADER_INITIAL_SDK_KEYS": KEY, **LIMITS, **more}
     settings = read_settings(given)
     app = create_app(settings)
     async with app.lifespan():
         whole, shortcuts = create_asgi(app, settings)
-        [shortcut] = [one for one in shortcuts if isinstance(one, SnapshotShortcut)]
+        [shortcut] = [one for one in shortcuts if one.path == path.encode()]
+        assert isinstance(shortcut, SnapshotShortcut | FeaturesShortcut)
         yield Ways(app, whole, shortcut)
 
 
-async def test_its_answers_are_those_of_the_whole_way(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways:
+@on_both_paths
+async def test_its_answers_are_those_of_the_whole_way(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path, path) as ways:
         etag = (await ways.whole()).headers["etag"]
         for headers in (
             [],
@@ -135,8 +149,11 @@ async def test_a_request_id_is_kept_if_it_is_well_formed(tmp_path: Path) -> None
         assert "not mine" not in drawn
 
 
-async def test_what_is_unusual_is_left_to_the_whole_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with running(tmp_path) as ways:
+@on_both_paths
+async def test_what_is_unusual_is_left_to_the_whole_way(
+    tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path, path) as ways:
         assert ways.short() is None, "nobody has seen this key"
         assert (await ways.whole()).status == 200
         assert ways.short() is not None
@@ -151,20 +168,22 @@ async def test_what_is_unusual_is_left_to_the_whole_way(tmp_path: Path, caplog: 
         assert (await ways.whole()).headers["fader-stale"] == "true"
 
 
-async def test_it_holds_everybody_to_the_limits(tmp_path: Path) -> None:
-    async with running(tmp_path, FADER_SDK_REQUESTS_PER_SECOND="1") as ways:
+@on_both_paths
+async def test_it_holds_everybody_to_the_limits(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path, path, FADER_SDK_REQUESTS_PER_SECOND="1") as ways:
         statuses = [(await ways.usual()).status for _ in range(30)]
         assert statuses[0] == 200
         assert statuses[-1] == 429
         assert 8 <= statuses.count(200) <= 13
-    async with running(tmp_path, FADER_SNAPSHOT_BYTES_PER_SECOND="65536") as ways:
+    async with running(tmp_path, path, FADER_SNAPSHOT_BYTES_PER_SECOND="65536") as ways:
         answers = [await ways.usual() for _ in range(30)]
         assert {answer.status for answer in answers} == {200, 503}
         assert "retry-after" in answers[-1].headers
 
 
-async def test_a_revoked_key_is_refused_at_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways:
+@on_both_paths
+async def test_a_revoked_key_is_refused_at_once(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path, path) as ways:
         assert (await ways.whole()).status == 200
         services = ways.state.admin
         [key] = (await services.store.valid_keys("default", "production")).values()
@@ -173,14 +192,15 @@ async def test_a_revoked_key_is_refused_at_once(tmp_path: Path) -> None:
         assert (await ways.whole()).status == 401
 
 
-async def test_it_counts_as_the_whole_way_does(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways:
+@on_both_paths
+async def test_it_counts_as_the_whole_way_does(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path, path) as ways:
         metrics = ways.state.telemetry.metrics
 
         async def counted() -> tuple[float, float]:
             text = (await metrics.exposition(""))[0].decode()
             lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
-            asked = 'fader_http_requests_total{method="GET",route="/sdk/v1/snapshot",status="200"}'
+            asked = f'fader_http_requests_total{{method="GET",route="{path}",status="200"}}'
             by_name = {name: float(value) for name, _, value in lines}
             return by_name.get(asked, 0.0), by_name.get("fader_snapshot_bytes_total", 0.0)
 
@@ -193,15 +213,41 @@ async def test_it_counts_as_the_whole_way_does(tmp_path: Path) -> None:
         assert second == (2, 2 * first[1])
 
 
-async def test_who_polls_is_remembered_on_either_way(tmp_path: Path) -> None:
-    async with running(tmp_path) as ways:
+@on_both_paths
+async def test_who_polls_is_remembered_on_either_way(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path, path) as ways:
         await ways.whole()
-        named = (("fader-instance", "one"), ("fader-app", "shop"), ("user-agent", "fader-python/1.0"))
+        named = NAMED[path]
         assert ways.short(*named) is not None
         [(instance, app, sdk, revision)] = ways.polling()
         assert (instance, app, sdk) == ("one", "shop", "fader-python")
         etag = (await ways.whole()).headers["etag"]
-        assert etag.endswith(f'-{revision}"')
+        assert f"-{revision}" in etag
         await ways.whole(*named)
         assert ways.short(*named, ("if-none-match", etag)) is not None
         assert ways.polling() == [(instance, app, sdk, revision)]
+
+
+async def test_unleash_sdks_for_node_are_asked_to_stream_on_the_whole_way(tmp_path: Path) -> None:
+    async with running(tmp_path, UNLEASH) as ways:
+        etag = (await ways.whole()).headers["etag"]
+        node = (("unleash-connection-id", "one"), ("unleash-sdk", "unleash-node-sdk:6.12.1"))
+        assert ways.short(*node) is not None
+        assert ways.short(*node, ("if-none-match", etag)) is None
+        assert (await ways.whole(*node, ("if-none-match", etag))).headers["fetch-mode"] == "streaming"
+        polling = ways.short(*node, ("if-none-match", etag))
+        assert polling is not None
+        assert polling.status == 304
+
+
+async def test_unleash_sdks_are_not_sent_back_on_the_short_way(tmp_path: Path) -> None:
+    async with running(tmp_path, UNLEASH) as ways:
+        epoch, _, rest = (await ways.whole()).headers["etag"].partition("-")
+        revision, _, marks = rest.partition(".")
+        ahead = ("if-none-match", f"{epoch}-{int(revision) + 5}.{marks}")
+        behind = ("if-none-match", f"{epoch}-{int(revision) - 1}.{marks}")
+        assert ways.short(ahead) is None
+        assert (await ways.whole(ahead)).status == 304
+        answer = ways.short(behind)
+        assert answer is not None
+        assert answer.status == 200

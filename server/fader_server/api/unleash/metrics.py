@@ -56,7 +56,7 @@ class BulkBody(Struct, frozen=True, kw_only=True):
     operation_id="reportUnleashMetrics",
     include_in_schema=False,
 )
-async def metrics(data: JSONBody[MetricsBody], request: Request[object, object, State]) -> Response[None]:
+async def metrics(data: JSONBody[MetricsBody], request: Request[object, object, State]) -> Response[bytes]:
     """Add up what a process has counted. Nothing tells a report that is sent twice from two reports."""
     bucket = data.bucket or Bucket()
     toggles = bucket.toggles if isinstance(bucket.toggles, dict) else {}
@@ -66,7 +66,7 @@ async def metrics(data: JSONBody[MetricsBody], request: Request[object, object, 
         if isinstance(said, dict)
     ]
     await _record(request, counted, bucket.stop)
-    return Response(None, status_code=202)
+    return Response(b"", status_code=202)
 
 
 @post(
@@ -76,7 +76,7 @@ async def metrics(data: JSONBody[MetricsBody], request: Request[object, object, 
     operation_id="reportUnleashMetricsInBulk",
     include_in_schema=False,
 )
-async def bulk(data: JSONBody[BulkBody], request: Request[object, object, State]) -> Response[None]:
+async def bulk(data: JSONBody[BulkBody], request: Request[object, object, State]) -> Response[bytes]:
     """Add up what a proxy has heard, as far as it is of the key's environment."""
     services: UnleashServices = request.app.state.unleash
     principal = await services.sdk.access.sdk_principal(request.headers.get("authorization"))
@@ -84,7 +84,7 @@ async def bulk(data: JSONBody[BulkBody], request: Request[object, object, State]
         introduce(services, application)
     counted = [one for one in data.metrics if one.environment in ("", principal.environment)]
     await _record(request, counted, counted[-1].timestamp if counted else None)
-    return Response(None, status_code=202)
+    return Response(b"", status_code=202)
 
 
 async def _record(request: Request[object, object, State], counted: Iterable[Counted], stop: Any) -> None:

@@ -26,12 +26,12 @@ class Registration(Struct, frozen=True, kw_only=True, rename="camel"):
     operation_id="registerUnleashClient",
     include_in_schema=False,
 )
-async def register(data: JSONBody[Registration], request: Request[object, object, State]) -> Response[None]:
+async def register(data: JSONBody[Registration], request: Request[object, object, State]) -> Response[bytes]:
     """Remember which SDK a process has."""
     services: UnleashServices = request.app.state.unleash
     await services.sdk.access.sdk_principal(request.headers.get("authorization"))
     introduce(services, data)
-    return Response(None, status_code=202)
+    return Response(b"", status_code=202)
 
 
 def introduce(services: UnleashServices, registration: Registration) -> None:

@@ -1,13 +1,24 @@
 """How a version is written in ``ETag`` and in the ``id`` of events: ``<epoch>-<revision>.<form>``, and in the first one
 also what was asked for. With the epoch, so that SDKs notice a restored database. They give back whatever it is."""
 
+import hashlib
+from importlib.resources import files
 from typing import Final
 
 from fader_server.distribution.events import Version
 
-FORM: Final = "1"
-"""Of the translation. To be raised whenever it makes something else of the same flags: who has what an older server has
-sent must not be told that nothing has changed."""
+
+def _form() -> str:
+    digest = hashlib.blake2b(digest_size=4)
+    for module in sorted(files("fader_server.unleash").iterdir(), key=lambda module: module.name):
+        if module.name.endswith(".py"):
+            digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+FORM: Final = _form()
+"""Of the translation: the same for as long as its code is. A newer server may make something else of the same flags,
+and who has what an older one has sent must not be told that nothing has changed."""
 
 
 def tag_of(version: Version, query: str = "") -> str:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from fader.context import EvaluationContext
 from fader_server.api.frontend.contexts import context_of
 from fader_server.api.frontend.services import PREFIXES, evaluator_for
-from fader_server.api.sdk.snapshots import holds, takes_gzip
+from fader_server.api.sdk.encoded import holds, takes_gzip
 from fader_server.errors import NotFound
 from fader_server.evaluation import Evaluator
 from fader_server.unleash.answers import VariantAnswer, answer_of

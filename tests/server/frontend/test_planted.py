@@ -118,6 +118,13 @@ def seen_in(answer: Answer) -> str:
     return f"{answer.headers} {answer.body.decode('utf-8', 'replace')}".lower()
 
 
+def streams_of(answer: Answer) -> list[str]:
+    """Streams that an answer of OFREP's invites to."""
+    if answer.status != 200 or b'"eventStreams"' not in answer.body:
+        return []
+    return [stream["endpoint"]["requestUri"] for stream in answer.json["eventStreams"]]
+
+
 async def test_a_browser_sees_nothing_but_its_values(server: InProcess) -> None:
     statuses: Counter[int] = Counter()
     served = ""
@@ -129,6 +136,9 @@ async def test_a_browser_sees_nothing_but_its_values(server: InProcess) -> None:
             assert PLANTED not in seen_in(answer), f"{method} {path}: {answer}"
             statuses[answer.status] += 1
             served += seen_in(answer)
+            for uri in streams_of(answer):
+                path, _, query = uri.partition("?")
+                assert PLANTED not in seen_in(await server.request("GET", path, query=query)), uri
     # It has not just been refused everything.
     assert statuses[200] > 50
     assert "coloured" in served

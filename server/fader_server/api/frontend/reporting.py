@@ -5,38 +5,20 @@ for no more than a browser can have asked, and it is added up in memory and writ
 server evaluates itself.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
-from msgspec import Meta, Struct
+from litestar.params import JSONBody
 
 from fader import model
 from fader_server.api.frontend.services import PREFIXES, evaluator_for
-from fader_server.errors import Malformed
+from fader_server.api.unleash.bodies import LenientBody
+from fader_server.api.unleash.counting import usage_of
+from fader_server.api.unleash.metrics import MetricsBody
 
 _MOST: Final = 1_000_000
 """Of one variant of one flag, in one report; browsers send one in half a minute."""
-
-_Count = Annotated[int, Meta(ge=0)]
-
-
-class _Counted(Struct, frozen=True):
-    """How often a flag was on and off, and which variants were given where those were asked for."""
-
-    yes: _Count = 0
-    no: _Count = 0
-    variants: dict[str, _Count] = {}
-
-
-class _Bucket(Struct, frozen=True):
-    toggles: dict[str, _Counted] = {}
-
-
-class _Report(Struct, frozen=True):
-    bucket: _Bucket | None = None
 
 
 @post(
@@ -45,45 +27,29 @@ class _Report(Struct, frozen=True):
     operation_id="registerUnleashFrontend",
     include_in_schema=False,
 )
-async def register(request: Request[Any, Any, State]) -> Response[None]:
+async def register(request: Request[Any, Any, State]) -> Response[bytes]:
     """A page has been opened. Pages come and go, and none is kept in mind."""
     await evaluator_for(request)
-    return Response(None, status_code=200)
+    return Response(b"", status_code=200)
 
 
 @post(
     [f"{prefix}/client/metrics" for prefix in PREFIXES],
+    dto=LenientBody[MetricsBody],
     status_code=200,
     operation_id="countForUnleashFrontend",
     include_in_schema=False,
 )
-async def count(request: Request[Any, Any, State]) -> Response[None]:
+async def count(data: JSONBody[MetricsBody], request: Request[Any, Any, State]) -> Response[bytes]:
     """Add up how often an application has asked for flags. Nothing tells a report that is sent twice from two."""
     flags = (await evaluator_for(request)).flags
-    try:
-        report = msgspec.json.decode(await request.body(), type=_Report)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"The body cannot be read: {error}.") from None
-    except RecursionError:
-        raise Malformed("The body is nested too deeply.") from None
-    for name, counted in (report.bucket or _Bucket()).toggles.items():
-        flag = flags.snapshot.flags.get(name)
-        for variant, served in _served(flag, counted) if flag is not None else ():
-            flags.counters.of(name, variant)[0] += min(served, _MOST)
-    return Response(None, status_code=200)
+    there = flags.snapshot.flags
+    for name, served in usage_of(data.counted(), there).flags.items():
+        for variant in served.keys() & _variants(there[name]):
+            flags.counters.of(name, variant)[0] += min(served[variant], _MOST)
+    return Response(b"", status_code=200)
 
 
-def _served(flag: model.Flag, counted: _Counted) -> Iterator[tuple[str, int]]:
-    """How often each variant was served.
-
-    Who asks for a variant is counted twice by Unleash's SDKs: as yes or no, and by the variant's name. What is left of
-    *yes* are those who only asked whether the flag is on: which variant that was, nobody knows.
-    """
-    given = {
-        variant.name: counted.variants[variant.name]
-        for variant in flag.variants
-        if variant.name in counted.variants and variant.name != flag.off_variant
-    }
-    given[model.ON] = given.get(model.ON, 0) + max(counted.yes - sum(given.values()), 0)
-    given[flag.off_variant] = counted.no
-    return ((variant, served) for variant, served in given.items() if served)
+def _variants(flag: model.Flag) -> set[str]:
+    """Those that may be counted: who only asks whether a flag is on counts as ``on``, whatever its variants are."""
+    return {variant.name for variant in flag.variants} | {model.ON, flag.off_variant}

@@ -34,6 +34,15 @@ class MetricsBody(Struct, frozen=True, kw_only=True):
 
     bucket: Bucket | None = None
 
+    def counted(self) -> list[Counted]:
+        """What it has counted of each flag, as far as that can be read."""
+        toggles = None if self.bucket is None else self.bucket.toggles
+        return [
+            Counted(name, said.get("yes"), said.get("no"), said.get("variants"))
+            for name, said in (toggles if isinstance(toggles, dict) else {}).items()
+            if isinstance(said, dict)
+        ]
+
 
 class CountedBySome(Counted, frozen=True, kw_only=True, rename="camel"):
     """What several processes have counted of one flag in one environment."""
@@ -58,14 +67,7 @@ class BulkBody(Struct, frozen=True, kw_only=True):
 )
 async def metrics(data: JSONBody[MetricsBody], request: Request[object, object, State]) -> Response[bytes]:
     """Add up what a process has counted. Nothing tells a report that is sent twice from two reports."""
-    bucket = data.bucket or Bucket()
-    toggles = bucket.toggles if isinstance(bucket.toggles, dict) else {}
-    counted = [
-        Counted(name, said.get("yes"), said.get("no"), said.get("variants"))
-        for name, said in toggles.items()
-        if isinstance(said, dict)
-    ]
-    await _record(request, counted, bucket.stop)
+    await _record(request, data.counted(), None if data.bucket is None else data.bucket.stop)
     return Response(b"", status_code=202)
 
 

@@ -21,6 +21,7 @@ from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
 from fader_server.api.cors import Cors
+from fader_server.api.ofrep import Ofrep
 from fader_server.api.openapi import openapi_config
 from fader_server.api.problems import exception_handlers
 from fader_server.api.request_limits import RequestLimits, RequestRates
@@ -120,7 +121,7 @@ def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, Sequence[Sh
         client=settings.client_requests_per_second,
         admin=settings.admin_requests_per_second,
     )
-    limited = RequestLimits(app, rates, telemetry.metrics.admission_refused)
+    limited = RequestLimits(Ofrep(app, app, settings.max_body_bytes, now), rates, telemetry.metrics.admission_refused)
     logged = RequestLog(Cors(limited, settings.cors_origins), telemetry.metrics)
     if telemetry.requests is not None:
         return RequestSpans(logged, telemetry.requests), ()

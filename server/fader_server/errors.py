@@ -90,6 +90,16 @@ class NotFound(FaderError):
         self.suggestions = tuple(suggestions)
 
 
+class MethodNotAllowed(FaderError):
+    """There is something at this path, which cannot be asked for in this way."""
+
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+
+    def __init__(self, detail: str, *, allowed: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.allowed = tuple(allowed)
+
+
 class Conflict(FaderError):
     """The request is well-formed, and the state of things forbids it."""
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from fader_server.access.credentials import TOKEN_PREFIX, digest, presented, sdk_key_parts
 from fader_server.access.principals import AdminPrincipal, SdkPrincipal
+from fader_server.access.stream_tokens import StreamClaim, expiry, is_genuine, opened, sealed
 from fader_server.bus import CredentialRevoked, EnvironmentRemoved, Message
 from fader_server.errors import Forbidden, Unauthorized, Unavailable
 from fader_server.standby import Standby
@@ -109,6 +110,7 @@ class Access:
         self._clock = clock
         self._keys = _Known(self._key_by_digest)
         self._tokens = _Known(self._token_by_digest)
+        self._digests: dict[str, str] = {}
         self._used_keys: dict[str, datetime] = {}
         self._used_tokens: dict[str, datetime] = {}
         self._use_written: datetime | None = None
@@ -154,8 +156,44 @@ class Access:
                 reason="wrong_kind",
                 hint="Create one: POST /api/v1/projects/{project}/keys.",
             )
+        parts = sdk_key_parts(credential)
+        return await self._let_in(digest(credential), kinds, parts and (parts.project, parts.environment))
+
+    def stream_token(self, authorization: str, principal: SdkPrincipal) -> str:
+        """What opens a stream of events in place of a key, for those who can send no header.
+
+        Args:
+            authorization: The header that the principal was known by.
+            principal: Who is to have it.
+        """
+        secret_digest = digest(presented(authorization) or "")
+        self._digests[principal.key_id] = secret_digest
+        expires = expiry(self._clock().timestamp())
+        claim = StreamClaim(principal.project, principal.environment, principal.key_id, expires)
+        return sealed(claim, secret_digest)
+
+    async def stream_principal(self, token: str) -> SdkPrincipal:
+        """Who comes with such a token. With the key that it was made from, it ends.
+
+        Raises:
+            Unauthorized: if it is none, or has expired, or its key is no longer valid.
+            Unavailable: if the database cannot say at the moment.
+        """
+        claim, signature = opened(token) or (None, b"")
+        secret_digest = None if claim is None else await self._digest_of(claim)
+        if claim is None or secret_digest is None or not is_genuine(claim, signature, secret_digest):
+            raise Unauthorized("This token opens no stream.", hint="Ask for all flags again: the answer has a new one.")
+        if claim.expires <= self._clock().timestamp():
+            raise Unauthorized(
+                "This token has expired.", reason="expired", hint="Ask for all flags again: the answer has a new one."
+            )
+        return await self._let_in(secret_digest, ("server", "client"), (claim.project, claim.environment))
+
+    async def _let_in(
+        self, secret_digest: str, kinds: tuple[KeyKind, ...], place: tuple[str, str] | None
+    ) -> SdkPrincipal:
         now = self._clock()
-        key = await self._keys.get(digest(credential), now, lambda: self._copied_key(credential))
+        key = await self._keys.get(secret_digest, now, lambda: self._copied_key(secret_digest, place))
         if key is None:
             raise Unauthorized("This SDK key is not known here.", hint="Was it made on another server?")
         if key.revoked_at is not None:
@@ -238,12 +276,30 @@ class Access:
         async with self._store.read() as connection:
             return await keys.key_by_hash(connection, secret_digest)
 
-    async def _copied_key(self, credential: str) -> SdkKey | None:
-        parts = sdk_key_parts(credential)
-        if self._standby is None or parts is None:
+    async def _copied_key(self, secret_digest: str, place: tuple[str, str] | None) -> SdkKey | None:
+        copied = await self._copied_keys(place)
+        return None if copied is None else copied.get(secret_digest)
+
+    async def _copied_keys(self, place: tuple[str, str] | None) -> Mapping[str, SdkKey] | None:
+        if self._standby is None or place is None:
             return None
-        copy = await self._standby.load(parts.project, parts.environment)
-        return None if copy is None else copy.keys.get(digest(credential))
+        copy = await self._standby.load(*place)
+        return None if copy is None else copy.keys
+
+    async def _digest_of(self, claim: StreamClaim) -> str | None:
+        """The digest of the key that a token says it is of."""
+        known = self._digests.get(claim.key_id)
+        if known is not None:
+            return known
+        place = claim.project, claim.environment
+        try:
+            found: Mapping[str, SdkKey] | None = await self._store.valid_keys(*place)
+        except Unavailable:
+            found = await self._copied_keys(place)
+            if found is None:
+                raise
+        self._digests |= {key.id: secret_digest for secret_digest, key in (found or {}).items()}
+        return self._digests.get(claim.key_id)
 
     async def _token_by_digest(self, secret_digest: str) -> AdminToken | None:
         async with self._store.read() as connection:

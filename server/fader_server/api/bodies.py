@@ -7,14 +7,15 @@ bug that its author wants to hear of before it reaches production.
 import difflib
 import re
 from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from litestar.dto import AbstractDTO, DTOFieldDefinition
 from litestar.openapi.spec import Reference, Schema
+from litestar.types import HTTPRequestEvent, Receive, Scope
 from litestar.typing import FieldDefinition
 
-from fader_server.errors import FieldError, Invalid, Malformed, UnsupportedMediaType
+from fader_server.errors import FieldError, Invalid, Malformed, TooLarge, UnsupportedMediaType
 
 _BodyT = TypeVar("_BodyT")
 
@@ -83,6 +84,37 @@ class TextBody(StrictBody[_BodyT], Generic[_BodyT]):
             given = f"is {media_type}" if media_type else "has no Content-Type"
             raise UnsupportedMediaType(f"The body {given}.", hint="Send text, with Content-Type: text/plain.")
         return value
+
+
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The body of a request, where the framework does not read it: JSON, if it says what it is.
+
+    Args:
+        scope: The request.
+        receive: Gives the body.
+        most: How many bytes it may have.
+
+    Raises:
+        UnsupportedMediaType: if the request says that it is something else than JSON.
+        TooLarge: if it has more bytes.
+        Malformed: if the sender left before it was complete.
+    """
+    fields = dict(scope["headers"])
+    media_type = fields.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    if media_type != b"application/json" and not media_type.endswith(b"+json"):
+        raise UnsupportedMediaType(
+            f"The body is {media_type.decode('latin-1')}.", hint="Send JSON, with Content-Type: application/json."
+        )
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("The sender left before the request had been read.")
+        body += cast("HTTPRequestEvent", message).get("body", b"")
+        more = cast("HTTPRequestEvent", message).get("more_body", False)
+        if len(body) > most:
+            raise TooLarge(f"The body is larger than {most:,} bytes.")
+    return body
 
 
 def decode(body: bytes, of: type[_BodyT]) -> _BodyT:

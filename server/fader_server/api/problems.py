@@ -21,6 +21,7 @@ from fader_server.errors import (
     Forbidden,
     Invalid,
     Malformed,
+    MethodNotAllowed,
     NotFound,
     StillRunning,
     TooLarge,
@@ -40,17 +41,14 @@ def response_to(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 def request_id(request: Request[Any, Any, Any]) -> str:
     """The id under which this request is logged; drawn here if nobody has given it one yet."""
-    state: dict[str, Any] = request.scope.setdefault("state", {})
-    found: str = state.setdefault("request_id", secrets.token_hex(8))
-    return found
+    return _request_id(request.scope)
 
 
 def problem_response(
     request: Request[Any, Any, Any], error: FaderError, headers: Mapping[str, str] | None = None
 ) -> Response[bytes]:
     """Put an error of ours on the wire."""
-    if isinstance(error, Unauthorized | Forbidden):
-        request.scope.setdefault("state", {})["rejection"] = error.reason  # for whoever counts them
+    _note_rejection(request.scope, error)
     media_type, body = error_body(request.scope["path"], _problem(error, request_id(request)))
     return Response(
         body,
@@ -62,14 +60,37 @@ def problem_response(
 
 async def send_problem(scope: Scope, send: Send, error: FaderError, headers: Mapping[str, str]) -> None:
     """Put an error of ours on the wire from where the framework is not: around it, or on a bare ASGI route."""
-    found_as = scope["state"].setdefault("request_id", secrets.token_hex(8))
-    media_type, body = error_body(scope["path"], _problem(error, found_as))
+    _note_rejection(scope, error)
+    media_type, body = error_body(scope["path"], _problem(error, _request_id(scope)))
     fields = {"Content-Type": media_type, "Content-Length": str(len(body)), **headers, **_fields(error)}
     encoded = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": encoded})
     if cast("HTTPScope", scope)["method"] == "HEAD":
         body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def send_unexpected(scope: Scope, send: Send, error: Exception) -> None:
+    """The same for what nobody thought of."""
+    await send_problem(scope, send, _unexpected(scope, error), {})
+
+
+def _request_id(scope: Scope) -> str:
+    state: dict[str, Any] = scope.setdefault("state", {})
+    found: str = state.setdefault("request_id", secrets.token_hex(8))
+    return found
+
+
+def _note_rejection(scope: Scope, error: FaderError) -> None:
+    if isinstance(error, Unauthorized | Forbidden):
+        scope.setdefault("state", {})["rejection"] = error.reason  # for whoever counts them
+
+
+def _unexpected(scope: Scope, error: Exception) -> FaderError:
+    # The sender gets the id to quote; what happened is for the log only.
+    method = cast("HTTPScope", scope)["method"]
+    _log.error("request %s failed: %s %s", _request_id(scope), method, scope["path"], exc_info=error)
+    return FaderError("The server failed to answer this request.", hint="The log has more, under this request id.")
 
 
 def _problem(error: FaderError, found_as: str) -> Problem:
@@ -91,20 +112,18 @@ def _fields(error: FaderError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, StillRunning | TooManyRequests | Unavailable):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, MethodNotAllowed) and error.allowed:
+        return {"Allow": ", ".join(error.allowed)}
     if isinstance(error, TooLarge):
         return {"Connection": "close"}  # rather than reading on to the end of it
     return {}
-
-
-class _MethodNotAllowedError(FaderError):
-    status, slug, title = 405, "method-not-allowed", "Method not allowed"
 
 
 _OF_LITESTAR: Final[dict[int, type[FaderError]]] = {
     400: Malformed,
     401: Unauthorized,
     403: Forbidden,
-    405: _MethodNotAllowedError,
+    405: MethodNotAllowed,
     413: TooLarge,
     415: UnsupportedMediaType,
     422: Invalid,
@@ -131,9 +150,7 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if kind is None:
         return _of_anything(request, error)
     detail = (
-        f"{request.method} is not possible at {request.url.path}."
-        if kind is _MethodNotAllowedError
-        else f"{error.detail}."
+        f"{request.method} is not possible at {request.url.path}." if kind is MethodNotAllowed else f"{error.detail}."
     )
     return problem_response(request, kind(detail), error.headers)
 
@@ -155,12 +172,7 @@ def _sentence(text: str) -> str:
 
 
 def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    # The sender gets the id to quote; what happened is for the log only.
-    _log.error("request %s failed: %s %s", request_id(request), request.method, request.url.path, exc_info=error)
-    return problem_response(
-        request,
-        FaderError("The server failed to answer this request.", hint="The log has more, under this request id."),
-    )
+    return problem_response(request, _unexpected(request.scope, error))
 
 
 exception_handlers: Final[dict[Any, Any]] = {

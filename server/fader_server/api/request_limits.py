@@ -36,7 +36,8 @@ _CROWDED: Final = 5
 _OF_KEYS: Final = ("/sdk/", "/ofrep/", "/api/client", "/api/frontend", "/api/proxy")
 """What paths begin with that are asked with keys; all others are asked with admin tokens."""
 
-_STREAMS: Final = ("/sdk/v1/stream", "/api/client/streaming")
+_EVENTS: Final = "/ofrep/v1/stream"
+_STREAMS: Final = ("/sdk/v1/stream", "/api/client/streaming", _EVENTS)
 _OF_CLIENT_KEYS: Final = f".{CLIENT_PREFIX}".encode()
 
 _Kind: TypeAlias = Literal["sdk", "client", "admin"]
@@ -159,6 +160,8 @@ def _credential(scope: Scope) -> tuple[_Kind, int]:
     more; and a secret need not be kept. Nor does it matter whether a key is what it looks like: if it is not, nobody
     is ever let in with it.
     """
+    if scope["path"] == _EVENTS:
+        return "sdk", hash(scope["query_string"])  # where the token is
     is_of_key = scope["path"].startswith(_OF_KEYS)
     names = (b"authorization", b"x-api-key") if is_of_key else (b"authorization",)
     given = next((value for name, value in scope["headers"] if name in names), b"")

@@ -29,6 +29,7 @@ _PROBES: Final = ("/health/", "/metrics")
 _FOREIGN: Final = (
     *("/api/client/features", "/api/client/delta", "/api/client/metrics"),
     *("/api/frontend", "/api/proxy"),
+    "/ofrep/v1/evaluate/",
 )
 _ROUTINE: Final = (*_PROBES, "/sdk/v1/snapshot", "/sdk/v1/usage", "/sdk/v1/ack", *_FOREIGN)
 """They come every few seconds, from each process that watches or polls. While all is well their lines tell nothing, and
@@ -37,6 +38,7 @@ are written at the level debug."""
 _DOORS: Final[tuple[tuple[Door, str], ...]] = (
     ("sdk", "/sdk/"),
     ("sdk", "/api/client"),
+    ("ofrep", "/ofrep/"),
     ("frontend", "/api/frontend"),
     ("frontend", "/api/proxy"),
     ("metrics", "/metrics"),

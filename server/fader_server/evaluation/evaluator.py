@@ -1,6 +1,7 @@
 """An environment at one version, ready to answer."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -10,6 +11,8 @@ from fader.members import missing_lists
 from fader.revisions import flags_asking_for
 from fader.snapshot import FlagSet
 from fader_server.distribution.events import Version
+
+_MadeT = TypeVar("_MadeT")
 
 _NOT_HERE: Final = "the members of one of its segments cannot be read at the moment"
 
@@ -24,12 +27,14 @@ class Evaluator(Struct, frozen=True, eq=False):
             they were before, and then the same version may give other answers later.
         unanswerable: Keys of flags that ask for a list that has never been here. Nobody being on it would turn these
             off for users who have them, so they have no answer at all.
+        made: What others keep here (``once``).
     """
 
     version: Version
     flags: FlagSet
     is_complete: bool = True
     unanswerable: frozenset[str] = frozenset()
+    made: dict[object, Any] = {}
 
     @classmethod
     def of(cls, version: Version, flags: FlagSet) -> "Evaluator":
@@ -39,6 +44,14 @@ class Evaluator(Struct, frozen=True, eq=False):
             return cls(version, flags)
         absent = {segment for segment, wanted in missing.items() if wanted.list not in flags.members}
         return cls(version, flags, False, flags_asking_for(absent, flags.snapshot.flags))
+
+    def once(self, make: Callable[["Evaluator"], _MadeT]) -> _MadeT:
+        """What somebody makes of this version, such as answers that are written out: made when it is first asked for,
+        and kept for as long as the version is."""
+        found: _MadeT | None = self.made.get(make)
+        if found is None:
+            found = self.made[make] = make(self)
+        return found
 
     def details(self, key: str, context: object, default: Any = None) -> EvaluationDetails[Any]:
         """Evaluate a flag, and count it.

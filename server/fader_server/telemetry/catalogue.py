@@ -14,7 +14,7 @@ Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 StreamEnding: TypeAlias = Literal["left", "too_slow", "goodbye", "revoked", "broken"]
 StreamEvent: TypeAlias = Literal["snapshot", "change", "goodbye", "heartbeat"]
 TransactionKind: TypeAlias = Literal["read", "write"]
-Door: TypeAlias = Literal["sdk", "frontend", "admin", "metrics"]
+Door: TypeAlias = Literal["sdk", "ofrep", "frontend", "admin", "metrics"]
 AckOutcome: TypeAlias = Literal["applied", "refused"]
 Limit: TypeAlias = Literal[
     "connections",
@@ -67,9 +67,9 @@ HTTP_REQUEST_DURATION: Final = Definition(
 CREDENTIALS_REJECTED: Final = Definition(
     name="fader_credentials_rejected_total",
     kind="counter",
-    meaning="Requests refused with 401 or 403, by the door (sdk, frontend, admin, metrics) and by what was wrong with "
-    "their key or token: missing, unknown, expired, revoked, of the wrong kind, or without the role or the scope "
-    "needed.",
+    meaning="Requests refused with 401 or 403, by the door (sdk, ofrep, frontend, admin, metrics) and by what was "
+    "wrong with their key or token: missing, unknown, expired, revoked, of the wrong kind, or without the role or the "
+    "scope needed.",
     labels=("door", "reason"),
 )
 ADMISSION_REFUSED: Final = Definition(

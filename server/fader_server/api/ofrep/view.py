@@ -31,7 +31,7 @@ class View:
         self.evaluator = evaluator
         flags = evaluator.flags.snapshot.flags
         revision = {"revision": evaluator.version.revision}
-        self._keys = sorted(flags)
+        self._answerable = sorted(flags.keys() - evaluator.unanswerable)
         self._moments = Moments.of(evaluator.flags.snapshot)
         self._alone = {kind: Writing(flags, revision, tells_rules=kind == "server") for kind in ("server", "client")}
         # The revision stands beside all flags: within each it would make all of them look as if they had changed.
@@ -64,15 +64,14 @@ class View:
             streams: Where it is told of changes, as JSON.
         """
         evaluator, writing = self.evaluator, self._together[principal.kind]
-        decide = evaluator.flags.decide
+        decide, written = evaluator.flags.decide, writing.written
         answers = []
-        for key in self._keys:
-            if key in evaluator.unanswerable:
-                answers.append(failure(evaluator.details(key, context)))
-                continue
+        for key in self._answerable:
             outcome = decide(key, context)
             outcome.counter[0] += 1
-            answers.append(writing.of(key, outcome))
+            known = written.get(id(outcome))
+            answers.append(known[1] if known is not None else writing.of(key, outcome))
+        answers += [failure(evaluator.details(key, context)) for key in evaluator.unanswerable]
         return b'{"flags":[' + b",".join(answers) + self._end + b',"eventStreams":' + streams + b"}"
 
     def etag(self, sent: dict[str, Any], principal: SdkPrincipal, streams: bytes, now: datetime) -> bytes | None:

@@ -35,13 +35,14 @@ class Writing:
         self._metadata = metadata
         self._tells_rules = tells_rules
         # By identity, with what is so identified: an outcome is one object for as long as its flag is not changed.
-        self._written: dict[int, tuple[Outcome, bytes]] = {}
+        self.written: Final[dict[int, tuple[Outcome, bytes]]] = {}
+        """Answers that have been written already, by the identity of the outcome, for who is in a hurry."""
 
     def of(self, key: str, outcome: Outcome) -> bytes:
         """An answer of a flag."""
-        known = self._written.get(id(outcome))
+        known = self.written.get(id(outcome))
         if known is None:
-            known = self._written[id(outcome)] = outcome, self._write(key, outcome)
+            known = self.written[id(outcome)] = outcome, self._write(key, outcome)
         return known[1]
 
     def _write(self, key: str, outcome: Outcome) -> bytes:

@@ -16,7 +16,7 @@ from fader_server.api.ofrep.events import STREAM_PATH, event_stream, streams_for
 from fader_server.api.ofrep.view import View
 from fader_server.api.problems import send_problem, send_unexpected
 from fader_server.api.sdk import SdkServices
-from fader_server.api.sdk.snapshots import holds
+from fader_server.api.sdk.encoded import holds
 from fader_server.distribution.events import Version
 from fader_server.errors import FaderError, MethodNotAllowed, NotFound
 from fader_server.evaluation import Evaluator, Evaluators

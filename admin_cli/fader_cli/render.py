@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 
+from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -86,6 +87,13 @@ def show_switched(
             project = "" if flag["project"] == DEFAULT_PROJECT else f" -p {flag['project']}"
             switch = f"fader on {flag['key']} -e {environment}{project}"
             session.notes.print(f"[quiet]it is off; `{escape(switch)}` switches it on[/]", soft_wrap=True)
+    show_warnings(session.notes, answer.get("warnings", ()))
+
+
+def show_warnings(console: Console, warnings: Iterable[Mapping[str, Any]], *, indent: str = "") -> None:
+    """What other clients than Fader's see otherwise, each in one line."""
+    for warning in warnings:
+        console.print(f"{indent}[hint]! {escape(warning['message'])}[/]", soft_wrap=True)
 
 
 def show_differences(session: Session, before: Any, after: Any) -> None:
@@ -124,10 +132,9 @@ def show_flags(session: Session, flags: Sequence[Mapping[str, Any]], *, archived
     session.out.print(made)
 
 
-def show_flag(
-    session: Session, flag: Mapping[str, Any], usage: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]
-) -> None:
-    """All about one flag."""
+def show_flag(session: Session, flag: Mapping[str, Any]) -> None:
+    """All about one flag, with its ``usage``, its last ``changes`` and, by environment, its ``compatibility``."""
+    usage, changes = flag["usage"], flag["changes"]
     out = session.out
     archived = " [off]archived[/]" if flag["archived_at"] else ""
     out.print(f"[key]{escape(flag['key'])}[/] [quiet]{flag['type']} · {flag['kind']}[/]{archived}")
@@ -150,6 +157,7 @@ def show_flag(
             out.print(f"  {escape(prerequisite_sentence(prerequisite))}")
         if configuration["rules"]:
             show_rules(session, rules_of(configuration))
+        show_warnings(out, flag["compatibility"].get(name, {}).get("warnings", ()), indent="  ")
     if changes:
         out.print()
         for group in _groups(changes):

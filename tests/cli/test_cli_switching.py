@@ -113,3 +113,25 @@ def test_a_wrong_percentage_is_refused(cli: Cli, flag: str, percentage: str) -> 
     assert done.code == 2
     assert percentage in done.err
     assert done.err.count("\n") == 1
+
+
+def test_what_unleashs_sdks_see_otherwise_is_said_beside_the_result(cli: Cli, flag: str) -> None:
+    done = cli("on", flag, "--at", "0.5%", *PRODUCTION)
+    assert "! Unleash SDKs let nobody in by this rule" in done.err
+    assert "Unleash" not in done.out
+    assert [one["field"] for one in cli.json("on", flag, *PRODUCTION, "--dry-run")["warnings"]] == [
+        "rules[0].rollout.percentage"
+    ]
+    assert "Unleash" not in cli.ok("off", flag, *PRODUCTION)
+
+
+def test_show_tells_what_unleashs_sdks_see_otherwise(cli: Cli, flag: str) -> None:
+    cli.ok("rollout", flag, "12.5%", *PRODUCTION)
+    assert "! Unleash SDKs let 12 % in by this rule" in cli("show", flag).out
+    assert "Unleash" not in cli.ok("show", flag, "-e", "staging")
+    shown = cli.json("show", flag)["compatibility"]
+    assert {name: seen["exact"] for name, seen in shown.items()} == {
+        "development": True,
+        "staging": True,
+        "production": False,
+    }

@@ -1,6 +1,7 @@
 """What there is: ``list`` and ``show``."""
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import click
 
@@ -35,8 +36,21 @@ def show(session: Session, flag: str) -> None:
         session.require_environment(found["environments"])
     usage = session.api.get(f"{path}/usage", hours=24)
     changes = session.api.pages(path_of("projects", session.project, "changes"), most=5, flag=flag)
-    document = found | {"usage": usage, "changes": changes}
-    session.emit(document, lambda: show_flag(session, found, usage, changes))
+    compatibility = {
+        name: session.api.get(
+            path_of("projects", session.project, "flags", flag, "environments", name, "compatibility")
+        )
+        for name in _shown(session, found)
+    }
+    document = found | {"usage": usage, "changes": changes, "compatibility": compatibility}
+    session.emit(document, lambda: show_flag(session, document))
+
+
+def _shown(session: Session, flag: Mapping[str, Any]) -> Iterable[str]:
+    """The environments of which something is told that clients see: none, if no client sees the flag."""
+    if flag["archived_at"]:
+        return ()
+    return (session.environment,) if session.environment_given else flag["environments"]
 
 
 COMMANDS: Final = (list_flags, show)

@@ -13,7 +13,11 @@ from msgspec.structs import replace
 from fader_server.unleash.wire import WireConstraint
 
 MOST: Final = 200
-"""Alternatives that are kept. What would need more lets fewer in, rather than swell what every SDK fetches."""
+"""Alternatives that are kept, and tests of one. What would need more lets fewer in, rather than swell what every SDK
+fetches."""
+
+_MOST_PAIRS: Final = 2_000
+"""Pairs of alternatives that are looked at at once: no flag may keep a server busy."""
 
 
 class SegmentTest(Struct, frozen=True):
@@ -43,13 +47,17 @@ def both(one: Clauses, other: Clauses) -> Clauses:
     """
     if EVERYBODY in (one, other):
         return other if one == EVERYBODY else one
+    if len(one) * len(other) > _MOST_PAIRS:
+        raise TooManyError
     found: dict[Clause, None] = {}
     for mine in one:
+        against = {opposite(literal) for literal in mine if isinstance(literal, WireConstraint)}
         for theirs in other:
-            clause = tuple(dict.fromkeys(mine + theirs))
-            if not _contradicts_itself(clause):
+            if against.isdisjoint(theirs):
+                clause = tuple(dict.fromkeys(mine + theirs))
+                refuse_too_many(len(clause))
                 found[clause] = None
-                _refuse_too_many(len(found))
+    refuse_too_many(len(found))
     return tuple(found)
 
 
@@ -62,7 +70,7 @@ def either(alternatives: Iterable[Clauses]) -> Clauses:
     found = dict.fromkeys(clause for clauses in alternatives for clause in clauses)
     if () in found:
         return EVERYBODY
-    _refuse_too_many(len(found))
+    refuse_too_many(len(found))
     return tuple(found)
 
 
@@ -90,7 +98,7 @@ def disjoint(clauses: Clauses) -> Clauses:
     for clause in clauses:
         for more in both((clause,), others):
             apart.append(more)
-            _refuse_too_many(len(apart))
+            refuse_too_many(len(apart))
         others = both(others, _all_but_one(clause))
     return tuple(apart)
 
@@ -116,11 +124,7 @@ def opposite(constraint: WireConstraint) -> WireConstraint:
     return replace(constraint, inverted=not constraint.inverted)
 
 
-def _contradicts_itself(clause: Clause) -> bool:
-    asked = set(clause)
-    return any(isinstance(literal, WireConstraint) and opposite(literal) in asked for literal in clause)
-
-
-def _refuse_too_many(count: int) -> None:
+def refuse_too_many(count: int) -> None:
+    """Raise ``TooManyError`` if there are more than are kept."""
     if count > MOST:
         raise TooManyError

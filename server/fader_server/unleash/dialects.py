@@ -42,11 +42,22 @@ def features_in(state: OutwardState, dialect: Dialect) -> Iterable[WireFeature]:
     """All features of an environment, in order, in a dialect."""
     if dialect is Dialect.FULL:
         return state.features.values()
-    segments = {segment.id: segment for segment in state.segments.values()}
-    return [
-        replace(feature, strategies=tuple(_inlined(strategy, segments) for strategy in feature.strategies))
-        for feature in state.features.values()
-    ]
+    by_number = {segment.id: segment for segment in state.segments.values()}
+    return [_with_segments_inlined(feature, by_number) for feature in state.features.values()]
+
+
+def inlined(feature: WireFeature, segments: Iterable[WireSegment]) -> WireFeature:
+    """A feature whose strategies ask themselves what their segments ask.
+
+    Args:
+        feature: Any.
+        segments: Those that it names, at least.
+    """
+    return _with_segments_inlined(feature, {segment.id: segment for segment in segments})
+
+
+def _with_segments_inlined(feature: WireFeature, segments: dict[int, WireSegment]) -> WireFeature:
+    return replace(feature, strategies=tuple(_inlined(strategy, segments) for strategy in feature.strategies))
 
 
 def _inlined(strategy: WireStrategy, segments: dict[int, WireSegment]) -> WireStrategy:

@@ -77,6 +77,33 @@ def outward_after(
     return translator.state()
 
 
+class Sight(Struct, frozen=True):
+    """One flag as Unleash's SDKs see it: what they are sent, the segments that this names, and what is lost."""
+
+    feature: WireFeature
+    segments: tuple[WireSegment, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether they answer as Fader's SDK does, for every context."""
+        return all(note.is_remark for note in self.notes)
+
+
+def sight_of(flag: str, snapshot: model.Snapshot) -> Sight:
+    """Translate one flag.
+
+    Args:
+        flag: Its key.
+        snapshot: That flag, the flags that it needs at any distance, their segments, and those flags that need it.
+    """
+    state = outward(snapshot)
+    feature = state.features[flag]
+    named = {number for strategy in feature.strategies for number in strategy.segments or ()}
+    segments = tuple(segment for segment in state.segments.values() if segment.id in named)
+    return Sight(feature, segments, state.notes.get(flag, ()))
+
+
 class _Translator:
     """Makes what is missing of an environment's features, parents first."""
 

@@ -18,7 +18,7 @@ from fader.operators import EXISTS, OPERATORS
 from fader.operators.numbers import number
 from fader.operators.times import moment
 from fader.operators.versions import precedence
-from fader_server.unleash.clauses import EVERYBODY, NOBODY, Clauses
+from fader_server.unleash.clauses import EVERYBODY, NOBODY, Clauses, refuse_too_many
 from fader_server.unleash.contexts import FIELDS
 from fader_server.unleash.notes import Notebook
 from fader_server.unleash.portable_patterns import portable_pattern
@@ -52,6 +52,9 @@ def clauses_of(constraint: model.Constraint, causes: Notebook) -> Clauses:
     Args:
         constraint: Ours.
         causes: Takes why they are fewer, as what "Unleash SDKs" do: a verb and what follows.
+
+    Raises:
+        TooManyError: if it compares with more values than there may be tests.
     """
     if constraint.operator == "not_in":
         constraint = replace(constraint, operator="in", inverted=not constraint.inverted)
@@ -158,6 +161,7 @@ def _with_values(constraint: model.Constraint, name: str, texts: Sequence[str], 
         )
         for given in dict.fromkeys([tuple(values)] if listed and values else [(value,) for value in values])
     ]
+    refuse_too_many(len(tests))
     return (tuple(tests),) if constraint.inverted else tuple((test,) for test in tests)
 
 

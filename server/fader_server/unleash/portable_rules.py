@@ -265,18 +265,17 @@ class _Translator:
     def _others(self, rule: model.Rule) -> Expressed:
         """Those for whom some constraint or segment of a rule does not hold, or fewer."""
         causes = Notebook()
-        alternatives: list[Clauses] = [
-            clauses_of_opposite(constraint, causes.at("constraints").at(position))
-            for position, constraint in enumerate(rule.constraints)
-        ]
-        for position, key in enumerate(rule.segments):
-            segment = self._segments.known.get(key)
-            others = Expressed(EVERYBODY)
-            if segment is not None:
-                others = others_than(segment.segment, self._segments.keys_of_lists)
-            _take_over(others.causes, key, causes.at("segments").at(position))
-            alternatives.append(others.clauses)
+        alternatives: list[Clauses] = []
         try:
+            for position, constraint in enumerate(rule.constraints):
+                alternatives.append(clauses_of_opposite(constraint, causes.at("constraints").at(position)))
+            for position, key in enumerate(rule.segments):
+                segment = self._segments.known.get(key)
+                others = Expressed(EVERYBODY)
+                if segment is not None:
+                    others = others_than(segment.segment, self._segments.keys_of_lists)
+                _take_over(others.causes, key, causes.at("segments").at(position))
+                alternatives.append(others.clauses)
             return Expressed(either(alternatives), causes.notes)
         except TooManyError:
             causes.write("are not sent so many alternatives")

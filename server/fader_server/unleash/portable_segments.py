@@ -67,11 +67,11 @@ def others_than(segment: model.Segment, keys_of_lists: KeysOfLists) -> Expressed
     elif keys := _keys(segment, keys_of_lists):
         others = NOBODY if _are_too_many(keys, causes) else clauses_of_opposite(_key_constraint(keys), causes)
     if segment.constraints:
-        opposites = [
-            clauses_of_opposite(constraint, causes.at("constraints").at(position))
-            for position, constraint in enumerate(segment.constraints)
-        ]
         try:
+            opposites = [
+                clauses_of_opposite(constraint, causes.at("constraints").at(position))
+                for position, constraint in enumerate(segment.constraints)
+            ]
             others = both(others, either(opposites))
         except TooManyError:
             causes.write("cannot be sent so many alternatives")

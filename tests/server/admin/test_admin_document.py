@@ -153,6 +153,7 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
     call("DELETE", f"{base}/segments/s", status=409)
     call("PUT", f"{place}/rules/r", {"split": {"variants": [{"variant": "x", "weight": 1}]}}, status=200)
     call("POST", f"{place}/explain", {"context": {"targeting_key": "u", "account": 7}}, status=200)
+    call("GET", f"{place}/compatibility", status=200)
     call("DELETE", f"{place}/rules/r", status=200)
     call("POST", f"{place}/undo", status=200)
     call("POST", f"{place}/off", status=200)

@@ -36,7 +36,7 @@ EXPECTED = {
         "list_changes", "list_members",
     },
     ("viewer", "environment"): {
-        "get_environment", "explain_flag", "get_acknowledgements", "list_clients",
+        "get_environment", "explain_flag", "get_compatibility", "get_acknowledgements", "list_clients",
     },
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",

@@ -3,18 +3,21 @@
 import re
 from typing import Annotated, Any, TypeAlias
 
-from litestar import Response, Router, delete, post, put
+from litestar import Response, Router, delete, get, post, put
 from litestar.di import NamedDependency, Provide
 from litestar.params import HeaderParameter, JSONBody
 from msgspec import Struct
 
 from fader import model
-from fader_server.api.admin.operations import DryRun, ReasonParameter, answer, intent, writing
+from fader_server.api.admin.operations import DryRun, ReasonParameter, answer, intent, operation, writing
 from fader_server.api.admin.requests import AddRule, Configure, ReplaceRule, RollOut, SwitchOn, Why, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
-from fader_server.api.admin.views import FlagWritten, written_view
-from fader_server.errors import FieldError, Invalid
+from fader_server.api.admin.views import Compatibility, FlagWritten, compatibility_view, written_view
+from fader_server.errors import FieldError, Invalid, Unavailable
 from fader_server.flags.commands import Target, Written
+from fader_server.flags.compatibility import seen_by_unleash
+from fader_server.flags.lookup import editable_flag, existing_environment, flag_states
+from fader_server.storage.documents import sdk_flag
 from fader_server.storage.records import Configuration
 
 _REVISION = re.compile(r'"(\d{1,18})"', re.ASCII)
@@ -59,8 +62,14 @@ def target(project: InPath, flag: InPath, environment: InPath, if_match: _IfMatc
     return Target(project, flag, environment, int(revision[1]))
 
 
-def _answer(written: Written, principal: Principal, *, dry_run: bool) -> Response[FlagWritten]:
-    return answer(written_view(written, principal), dry_run=dry_run)
+async def _answer(admin: Admin, written: Written, principal: Principal, *, dry_run: bool) -> Response[FlagWritten]:
+    definition = written.flag.definition
+    flag = sdk_flag(definition, written.flag.configurations[written.environment].configuration)
+    try:
+        sight = await seen_by_unleash(admin.store, definition.project, written.environment, flag)
+    except Unavailable:
+        sight = None  # what is written is written, and must not be answered like what is not
+    return answer(written_view(written, principal, sight), dry_run=dry_run)
 
 
 @put(
@@ -76,7 +85,7 @@ async def configure_flag(
 ) -> Response[FlagWritten]:
     why = intent(principal, data.reason, dry_run=dry_run)
     written = await admin.configurations.configure(target, model_of(data, Configuration), why)
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
 
 
 @post(
@@ -96,7 +105,7 @@ async def switch_on(
 ) -> Response[FlagWritten]:
     why = intent(principal, data.reason, dry_run=dry_run)
     written = await admin.configurations.switch_on(target, why, data.percentage)
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
 
 
 @post(
@@ -115,7 +124,8 @@ async def switch_off(
     dry_run: DryRun = False,
 ) -> Response[FlagWritten]:
     written = await admin.configurations.switch_off(target, intent(principal, data.reason, dry_run=dry_run))
-    return _answer(written, principal, dry_run=dry_run)
+    # What is off is off to everybody: whoever is in a hurry need not wait for more, nor read it.
+    return answer(written_view(written, principal, None), dry_run=dry_run)
 
 
 @post(
@@ -133,7 +143,7 @@ async def roll_out(
     written = await admin.configurations.roll_out(
         target, data.percentage, why, by=data.by, salt=data.salt, rule_id=data.rule
     )
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
 
 
 @post(
@@ -152,7 +162,7 @@ async def undo(
     dry_run: DryRun = False,
 ) -> Response[FlagWritten]:
     written = await admin.configurations.undo(target, intent(principal, data.reason, dry_run=dry_run))
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
 
 
 @post(
@@ -169,7 +179,7 @@ async def add_rule(
 ) -> Response[FlagWritten]:
     why = intent(principal, data.reason, dry_run=dry_run)
     written = await admin.configurations.add_rule(target, model_of(data, model.Rule), data.position, why)
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
 
 
 @put(
@@ -190,7 +200,7 @@ async def replace_rule(
 ) -> Response[FlagWritten]:
     why = intent(principal, data.reason, dry_run=dry_run)
     written = await admin.configurations.replace_rule(target, rule, model_of(data, model.Rule), why)
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
 
 
 @delete(
@@ -209,7 +219,27 @@ async def remove_rule(
     dry_run: DryRun = False,
 ) -> Response[FlagWritten]:
     written = await admin.configurations.remove_rule(target, rule, intent(principal, reason, dry_run=dry_run))
-    return _answer(written, principal, dry_run=dry_run)
+    return await _answer(admin, written, principal, dry_run=dry_run)
+
+
+@get(
+    "/compatibility",
+    **operation(
+        "get_compatibility",
+        "Tell what Unleash's SDKs see of a flag",
+        role="viewer",
+        scope="environment",
+        errors=(404, 409),
+    ),
+)
+async def get_compatibility(admin: Admin, project: InPath, flag: InPath, environment: InPath) -> Compatibility:
+    async with admin.store.read() as connection:
+        await existing_environment(connection, project, environment)
+        definition = await editable_flag(connection, project, flag)
+        [state] = await flag_states(connection, project, [definition])
+    made = sdk_flag(definition, state.configurations[environment].configuration)
+    sight = await seen_by_unleash(admin.store, project, environment, made)
+    return compatibility_view(flag, environment, sight)
 
 
 configuration_routes = Router(
@@ -225,5 +255,6 @@ configuration_routes = Router(
         add_rule,
         replace_rule,
         remove_rule,
+        get_compatibility,
     ],
 )

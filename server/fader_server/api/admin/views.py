@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -28,8 +28,13 @@ from fader_server.storage.records import (
     Role,
     SdkKey,
 )
+from fader_server.unleash.dialects import inlined
+from fader_server.unleash.outward import Sight
 
 ItemT = TypeVar("ItemT")
+
+_MOST_WARNINGS: Final = 20
+"""As many as somebody reads."""
 
 
 class Page(Struct, Generic[ItemT], frozen=True):
@@ -96,14 +101,35 @@ class FlagView(Struct, frozen=True):
     environments: dict[str, FlagConfig]
 
 
+class Warning(Struct, frozen=True):  # noqa: A001 (what it is called on the wire)
+    """Something that is fine, and that clients other than Fader's SDKs see otherwise, or may. ``field`` leads to it in
+    the flag's configuration; it is empty where the whole is meant."""
+
+    clients: Literal["unleash"]
+    field: str
+    message: str
+
+
 class FlagWritten(Struct, frozen=True):
     """What a command made of a flag. If everything was so already, ``changed`` is false and no revision was
-    used."""
+    used. ``warnings`` tell of what Unleash's SDKs see otherwise."""
 
     flag: FlagView
     environment: str
     revision: int
     changed: bool
+    warnings: tuple[Warning, ...]
+
+
+class Compatibility(Struct, frozen=True):
+    """What Unleash's SDKs see of a flag in an environment. Where it is not ``exact``, they let in fewer than Fader's
+    SDK does, never more. ``feature`` is what they are sent, with segments written out."""
+
+    flag: str
+    environment: str
+    exact: bool
+    warnings: tuple[Warning, ...]
+    feature: dict[str, Any]
 
 
 class MembersView(Struct, frozen=True):
@@ -253,9 +279,26 @@ def _flag_config(state: ConfigurationState) -> FlagConfig:
     )
 
 
-def written_view(written: Written, principal: AdminPrincipal) -> FlagWritten:
-    """A command's outcome as this principal may see it."""
-    return FlagWritten(flag_view(written.flag, principal), written.environment, written.revision, written.changed)
+def written_view(written: Written, principal: AdminPrincipal, sight: Sight | None) -> FlagWritten:
+    """A command's outcome as this principal may see it, and as Unleash's SDKs do; ``None`` where that is of no
+    interest."""
+    return FlagWritten(
+        flag=flag_view(written.flag, principal),
+        environment=written.environment,
+        revision=written.revision,
+        changed=written.changed,
+        warnings=() if sight is None else _warnings(sight),
+    )
+
+
+def compatibility_view(flag: str, environment: str, sight: Sight) -> Compatibility:
+    """What Unleash's SDKs see of a flag."""
+    feature = inlined(sight.feature, sight.segments)
+    return Compatibility(flag, environment, sight.is_exact, _warnings(sight), msgspec.to_builtins(feature))
+
+
+def _warnings(sight: Sight) -> tuple[Warning, ...]:
+    return tuple(Warning("unleash", note.path, note.text) for note in sight.notes[:_MOST_WARNINGS])
 
 
 def environment_view(state: EnvironmentState) -> Environment:

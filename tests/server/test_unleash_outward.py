@@ -23,6 +23,7 @@ from fader.model import (
 from fader.revisions import affected_flags, apply_change
 from fader_server.unleash.dialects import Dialect, dialect_of, features_in
 from fader_server.unleash.outward import OutwardState, outward, outward_after
+from fader_server.unleash.portable_patterns import portable_pattern
 
 PRO = Constraint(attribute="plan", operator="in", values=("pro",))
 BERLIN = Constraint(attribute="city", operator="in", values=("Berlin",))
@@ -153,6 +154,29 @@ def test_fractions_are_rounded_down_and_noted(percentage: float, rollout: str, n
 def test_a_constraint_is_written_as_all_engines_read_it(constraint: Constraint, asked: list[list[str]]) -> None:
     assert asked_by(only(Rule(constraints=(constraint,)))) == asked
     assert notes_of(seen(flag(Rule(constraints=(constraint,))))) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sent"),
+    [
+        (r"^\d{2,3}-[\w.]+$", "^[0-9]{2,3}-[0-9A-Za-z_.]+$"),
+        (r"a\/b\.", r"a/b\."),
+        (r"(?i)\bcat", r"(?i)\bcat"),
+        (r"\b(cat|dog)", None),
+        (r"\B", None),
+        ("a(?i)*", None),
+        ("a{101}", None),
+        (r"\pL{2}", None),
+        ("[a&&b]", None),
+        ("[[a]]", None),
+        (r"\Qa.b\E", None),
+        (r"[\D]", None),
+        ("a{", None),
+    ],
+)
+def test_a_pattern_is_sent_where_every_engine_takes_it_alike(pattern: str, sent: str | None) -> None:
+    portable = portable_pattern(pattern)
+    assert (None if portable is None else portable.text) == sent
 
 
 def test_what_cannot_be_asked_lets_nobody_in_and_leaves_no_empty_list() -> None:

@@ -96,6 +96,8 @@ def _portable(token: re.Match[str], before: re.Match[str] | None) -> str | None:
             return _escaped(text[1])
         case "class":
             return _portable_class(text[1:-1])
+        case "repeated" if before is not None and before.group().startswith("(?") and before.group().endswith(")"):
+            return None  # of "(?i)", of which RE2 makes nothing, and others a mistake
         case "repeated" if max(int(token["least"] or 0), int(token["most"] or 0)) > _MOST_REPEATED:
             return None
     return text

@@ -74,7 +74,7 @@ def _bare(folder: Path, body: bytes, etag: str, encoding: str) -> tuple["subproc
     raise SystemExit("the bare server does not answer")
 
 
-def _taken(pid: int, job: Job) -> tuple[float, float]:
+def taken(pid: int, job: Job) -> tuple[float, float]:
     """Answers a second, and microseconds of the server's CPU for each."""
     before = sum(psutil.Process(pid).cpu_times()[:2])
     result = throughput(job)
@@ -82,7 +82,7 @@ def _taken(pid: int, job: Job) -> tuple[float, float]:
     return result.per_second, spent / (result.per_second * job.seconds) * 1e6
 
 
-def _compared(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
+def compared(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
     """The medians of both sides, and of their ratios."""
     ours, bare = (statistics.median(side) for side in zip(*pairs, strict=True))
     return ours, bare, statistics.median(one / other for one, other in pairs)
@@ -117,13 +117,13 @@ def measure() -> list[tuple[str, float, float, float]]:
                 for kind, status, request in kinds:
                     pairs = [
                         (
-                            _taken(server.process.pid, Job(server.port, request, SECONDS, status)),
-                            _taken(process.pid, Job(port, request, SECONDS, status)),
+                            taken(server.process.pid, Job(server.port, request, SECONDS, status)),
+                            taken(process.pid, Job(port, request, SECONDS, status)),
                         )
                         for _ in range(ROUNDS)
                     ]
-                    rows.append((kind, *_compared([(ours[0], bare[0]) for ours, bare in pairs])))
-                    spent = _compared([(ours[1], bare[1]) for ours, bare in pairs])
+                    rows.append((kind, *compared([(ours[0], bare[0]) for ours, bare in pairs])))
+                    spent = compared([(ours[1], bare[1]) for ours, bare in pairs])
                     rows.append((f"… {COST}", *spent))
             finally:
                 process.kill()

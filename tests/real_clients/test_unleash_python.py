@@ -67,20 +67,19 @@ def test_they_answer_what_is_configured_and_follow_it(
     client.close()
 
 
-@ALL_WAYS
+@pytest.mark.parametrize("name", [PYTHON, OLD_PYTHON])
 def test_they_go_on_without_the_server_and_follow_it_when_it_is_back(
-    name: str, mode: str, tmp_path: Path, clients: ClientProcesses
+    name: str, tmp_path: Path, clients: ClientProcesses
 ) -> None:
     with running_server(tmp_path / "server") as server:
         flag = some_flag(server)
         server.admin.verb(flag, "on")
-        client = clients[name].create(server.url, server.sdk_key(), mode=mode, refresh=1)
+        client = clients[name].create(server.url, server.sdk_key(), refresh=1)
         shows(client, flag, True)
         before = len(client.news)
 
         server.kill()
-        if mode == "polling":
-            wait_for(lambda: len(client.news) > before, "it to notice")
+        wait_for(lambda: len(client.news) > before, "it to notice")
         assert client.is_enabled(flag, userId="ada")
         server.start()
         server.admin.verb(flag, "off")
@@ -149,6 +148,6 @@ def test_they_are_listed_and_their_evaluations_counted(
     asked = len(client.answers([("is enabled", flag, {"userId": "ada"})] * 5))
     client.ask("flush")
     usage = server.admin.ok("GET", f"/projects/default/flags/{flag}/usage")["items"]
-    assert [one["variant"] for one in usage] == ["on"]
-    assert usage[0]["count"] > asked
+    # It may have been asked before it had heard that the flag is on.
+    assert sum(one["count"] for one in usage if one["variant"] == "on") > asked
     client.close()

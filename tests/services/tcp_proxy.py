@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 _RESET = struct.pack("ii", 1, 0)
 """For ``SO_LINGER``: closing sends RST instead of FIN."""
+_HEAD = 2_000
 
 
 class TcpProxy:
@@ -39,6 +40,13 @@ class TcpProxy:
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.accepted = 0
         """How many connections there have been."""
+        self.requests: list[bytes] = []
+        """How requests of HTTP begin that were passed on: their lines and headers."""
+
+    @property
+    def url(self) -> str:
+        """What a client of HTTP is given."""
+        return f"http://127.0.0.1:{self.port}"
 
     def _call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result(10)
@@ -101,7 +109,7 @@ class TcpProxy:
             self._pairs.discard(pair)
             pair = (writer, onward)
             self._pairs.add(pair)
-            await asyncio.gather(self._pass_on(reader, onward), self._pass_on(onward_reader, writer))
+            await asyncio.gather(self._pass_on(reader, onward, self.requests), self._pass_on(onward_reader, writer))
         except (OSError, asyncio.CancelledError):  # cancelled when the proxy is closed, by nobody who waits for it
             _reset(writer)
         finally:
@@ -110,7 +118,9 @@ class TcpProxy:
                 if one is not None:
                     one.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: list[bytes] | None = None
+    ) -> None:
         """Pieces keep their order; a piece waits for its own time, not for that of the one before it."""
         late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1_000)
 
@@ -137,6 +147,8 @@ class TcpProxy:
                     except OSError:
                         data = b""
                         _reset(writer)
+                    if requests is not None and data.startswith((b"GET /", b"POST /")):
+                        requests.append(data[:_HEAD])
                     await late.put((self._loop.time() + self._delay, data))
         except* OSError:
             is_broken = True

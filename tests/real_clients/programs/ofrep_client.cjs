@@ -2,7 +2,8 @@
 //
 // create    client, url, key, context  when the provider is ready. In a browser it has one context for all flags
 // evaluate  client, questions:         `answers`: for each what OpenFeature answers in detail: value, variant, reason,
-//           type, flag, context        errorCode, flagMetadata. The browser's changes its context for each
+//           type, flag, context        errorCode, flagMetadata. The browser's changes its context for each. A type is
+//                                      boolean, string, integer, float or object
 // context   client, context            when the flags for another context have come
 // read      client, questions:         the same as evaluate in the context that there is
 //           type, flag
@@ -31,7 +32,7 @@ const { OpenFeature, ProviderEvents } = sdk;
 OpenFeature.setLogger({ error() {}, warn() {}, info() {}, debug() {} });
 
 const clients = new Map(); // name (which is its domain, too) -> { news, requests }
-const DEFAULTS = { boolean: false, string: 'default', number: 0, object: {} };
+const DEFAULTS = { boolean: false, string: 'default', integer: 0, float: 0, object: {} };
 
 // fetch, and a list of what was fetched.
 const recorded = (requests) => async (input, options) => {
@@ -43,7 +44,8 @@ const recorded = (requests) => async (input, options) => {
 };
 
 const details = (client, type, flag, context) => {
-  const ask = OpenFeature.getClient(client)[`get${type[0].toUpperCase()}${type.slice(1)}Details`];
+  const name = { boolean: 'Boolean', string: 'String', integer: 'Number', float: 'Number', object: 'Object' }[type];
+  const ask = OpenFeature.getClient(client)[`get${name}Details`];
   return ask.call(OpenFeature.getClient(client), flag, DEFAULTS[type], ...(isWeb ? [] : [context]));
 };
 
@@ -51,7 +53,7 @@ serve({
   create: async ({ client, url, key, context = {} }) => {
     const [news, requests] = [[], []];
     clients.set(client, { news, requests });
-    const settings = { baseUrl: url, headers: { Authorization: `Bearer ${key}` }, fetchImplementation: recorded(requests) };
+    const settings = { baseUrl: url, headers: [['Authorization', `Bearer ${key}`]], fetchImplementation: recorded(requests) };
     for (const event of Object.values(ProviderEvents))
       OpenFeature.getClient(client).addHandler(event, (about) =>
         news.push(about?.flagsChanged ? `${event}: ${about.flagsChanged}` : event),

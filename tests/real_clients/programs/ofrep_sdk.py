@@ -9,7 +9,7 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 
 Message = dict[str, Any]
-DEFAULTS: Message = {"boolean": False, "string": "default", "number": 0, "object": {}}
+DEFAULTS: Message = {"boolean": False, "string": "default", "integer": 0, "float": 0.0, "object": {}}
 
 
 def create(request: Message) -> Message:
@@ -21,9 +21,7 @@ def create(request: Message) -> Message:
 
 def answer(client: str, kind: str, flag: str, attributes: Message) -> Message:
     context = EvaluationContext(attributes.pop("targetingKey", None), attributes)
-    default = DEFAULTS[kind]
-    kind = "float" if kind == "number" else kind
-    found = getattr(api.get_client(client), f"get_{kind}_details")(flag, default, context)
+    found = getattr(api.get_client(client), f"get_{kind}_details")(flag, DEFAULTS[kind], context)
     return {
         "value": found.value,
         "variant": found.variant,

@@ -38,13 +38,14 @@ serve({
     const { unleash } = clients.get(client);
     return { answers: questions.map((question) => answer(unleash, question)) };
   },
-  table: ({ client, flags, contexts }) => {
+  table: ({ client, questions, contexts }) => {
     const { unleash } = clients.get(client);
-    const cell = (flag, context) => {
+    const cell = ([question, flag], context) => {
+      if (question === 'is enabled') return String(unleash.isEnabled(flag, context));
       const variant = unleash.getVariant(flag, context);
-      return [unleash.isEnabled(flag, context), variant.feature_enabled, variant.name, variant.payload?.value ?? null];
+      return [variant.feature_enabled, variant.name, variant.payload?.value ?? ''].join('|');
     };
-    return { rows: contexts.map((context) => flags.map((flag) => cell(flag, context).join('|'))) };
+    return { rows: contexts.map((context) => questions.map((question) => cell(question, context))) };
   },
   news: ({ client }) => ({ news: clients.get(client).news, mode: clients.get(client).unleash.repository.getMode() }),
   flush: async ({ client }) => {

@@ -10,8 +10,9 @@ create    client, url (of the server), key, mode         when the client has its
           ("polling" or "streaming"), refresh, patience  seconds that may take, ``refresh`` those between polls
 evaluate  client, questions: a list of lists of          ``answers``: for each true or false, or a variant
           "is enabled" or "get variant", flag, context
-table     client, flags, contexts                        ``rows``: of each context, and in it of each flag, a text
-                                                         of is-enabled, feature-enabled, variant, payload
+table     client, contexts, questions: a list of lists   ``rows``: of each context, and in it of each question, a
+          of "is enabled" or "get variant", flag         text: true or false, and after it, with bars between, a
+                                                         variant's name and payload
 news      client                                         ``news``: what has happened so far; and ``mode``
 flush     client                                         sends metrics now
 close     client
@@ -114,13 +115,15 @@ def evaluate(request: Message) -> Message:
 def table(request: Message) -> Message:
     unleash = CLIENTS[request["client"]].unleash
 
-    def cell(flag: str, context: Message) -> str:
+    def cell(question: str, flag: str, context: Message) -> str:
+        if question == "is enabled":
+            return str(unleash.is_enabled(flag, dict(context))).lower()
         variant = unleash.get_variant(flag, dict(context))
-        enabled = (unleash.is_enabled(flag, dict(context)), variant["feature_enabled"])
         payload = variant.get("payload") or {}
-        return "|".join((*(str(each).lower() for each in enabled), variant["name"], payload.get("value", "")))
+        return "|".join((str(variant["feature_enabled"]).lower(), variant["name"], payload.get("value", "")))
 
-    return {"rows": [[cell(flag, context) for flag in request["flags"]] for context in request["contexts"]]}
+    rows = [[cell(*question, context) for question in request["questions"]] for context in request["contexts"]]
+    return {"rows": rows}
 
 
 def news(request: Message) -> Message:

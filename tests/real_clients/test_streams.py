@@ -8,7 +8,7 @@ import pytest
 
 from processes import ServerProcess, running_server, wait_for
 from real_clients.client_process import Client
-from real_clients.clients import NODE, PYTHON
+from real_clients.clients import NODE, OFREP_BROWSER, PYTHON
 from real_clients.conftest import ClientProcesses
 from services.tcp_proxy import TcpProxy, proxied
 
@@ -127,3 +127,29 @@ def test_the_client_for_node_goes_on_polling_where_it_gets_no_stream(tmp_path: P
         assert len(asked_for(b"/client/streaming", proxy)) == 1
         client.close()
         first.close()
+
+
+def test_a_browser_with_openfeature_hears_of_a_change(
+    flag: str, server: ServerProcess, clients: ClientProcesses
+) -> None:
+    made = server.admin.ok(
+        "POST", "/projects/default/keys", {"name": flag, "environment": "production", "kind": "client"}
+    )
+    client = clients[OFREP_BROWSER].create(server.url, made["secret"], context={"targetingKey": "7"})
+
+    def value() -> bool:
+        return bool(client.ask("read", questions=[("boolean", flag)])["answers"][0]["value"])
+
+    assert value() is False
+    server.admin.verb(flag, "on")
+    wait_for(value, "the change")
+
+    told = client.ask("news")
+    assert "PROVIDER_CONFIGURATION_CHANGED" in "".join(told["news"])
+    methods, paths, held, statuses = zip(*told["requests"], strict=True)
+    assert methods == ("POST", "POST")
+    assert statuses == (200, 200)
+    assert "flagConfigEtag=" in paths[1]
+    assert held == (None, held[1])
+    assert held[1]
+    client.close()

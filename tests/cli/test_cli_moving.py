@@ -95,9 +95,10 @@ def test_a_document_from_standard_input(cli: Cli) -> None:
 
 
 def test_the_how_to_page(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its documents, with its commands, in its order."""
+    """The documents that it shows, with the commands on them, in its order."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).resolve().parents[2] / "docs/how-to/move-to-fader.md").read_text("utf-8")
+    page = page.partition("## From LaunchDarkly")[0]
     documents = re.findall(r"`(\w+\.json)`\n\n```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(documents) == page.count("```json")
     for name, document in documents:
@@ -110,3 +111,33 @@ def test_the_how_to_page(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said = [cli.ok(*words[1:]) for words in commands]
     assert "new-checkout" in said[0]
     assert cli.json("show", "new-checkout")["environments"]["production"]["rules"][0]["rollout"]["percentage"] == 25.0
+
+
+LAUNCHDARKLY = {"items": [{"key": "checkout", "variations": [{"value": True}, {"value": False}], "environments": {}}]}
+SHARES = {"rollout": {"variations": [{"variation": 0, "weight": 25_000}, {"variation": 1, "weight": 75_000}]}}
+IN_BERLIN = {"clauses": [{"op": "segmentMatch", "values": ["berlin"]}], "variation": 0}
+
+
+def test_from_launchdarkly(cli: Cli, tmp_path: Path) -> None:
+    settings = {"on": True, "offVariation": 1, "fallthrough": SHARES, "rules": [IN_BERLIN]}
+    document = {"items": [LAUNCHDARKLY["items"][0] | {"environments": {"test": settings}}]}
+    flags, segments = tmp_path / "flags.json", tmp_path / "segments.json"
+    flags.write_text(json.dumps(document), "utf-8")
+    segments.write_text(json.dumps({"items": [{"key": "berlin", "included": ["ada"]}]}), "utf-8")
+    command = ("import", "launchdarkly", str(flags), "--segments", str(segments))
+    refused = cli(*command)
+    assert refused.code == 1
+    assert "environments.test.fallthrough.rollout: Fader draws by another hash" in refused.out
+    assert 'Accept "redrawn" to let as many in, who are others.' in refused.out
+    assert "2 created in development" in cli.ok(*command, "--accept", "redrawn")
+    rules = cli.json("show", "checkout")["environments"]["development"]["rules"]
+    assert [one.get("segments") or one["rollout"]["percentage"] for one in rules] == [["berlin"], 25.0]
+    assert "2 unchanged in development" in cli.ok(*command, "--accept", "redrawn")
+
+
+def test_from_flagd(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "flags.json"
+    colour = {"state": "ENABLED", "variants": {"red": "#f00", "blue": "#00f"}, "defaultVariant": "red"}
+    file.write_text(json.dumps({"flags": {"colour": colour}}), "utf-8")
+    assert "1 created in development" in cli.ok("import", "flagd", str(file))
+    assert "1 unchanged in development" in cli.ok("import", "flagd", str(file))

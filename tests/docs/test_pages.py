@@ -57,7 +57,7 @@ def test_python_compiles(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=name_of)
 def test_commands_exist_with_their_options(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("users.txt", "export.json", "segments.json"):
+    for name in ("users.txt", "export.json", "segments.json", "flags.json"):
         (tmp_path / name).touch()  # files that commands on these pages read
     for block in blocks(page, "sh"):
         for line in block.replace("\\\n", "").splitlines():

@@ -15,7 +15,7 @@ from fader_cli.exits import ExitCode
 from fader_cli.options import dry_run_option, reason_option, with_session
 from fader_cli.session import Session, plural
 
-_FORMATS: Final = ("unleash",)
+_FORMATS: Final = ("unleash", "launchdarkly", "flagd")
 _STYLES: Final = {"created": "on", "updated": "hint", "unchanged": "quiet", "refused": "off"}
 _MEANINGS: Final = {
     "disputed": "the other service's own SDKs differ here",
@@ -53,13 +53,17 @@ def import_command(
 ) -> None:
     """Take over flags from another service, exactly or not at all.
 
-    FORMAT is unleash: what its project page exports, or what GET /api/client/features answers. FILE is JSON; - is
-    standard input. All of it becomes true at once, in one environment. The same file may be imported again: what is so
+    FORMAT is unleash (what its project page exports, or what GET /api/client/features answers), launchdarkly (what
+    GET /api/v2/flags/… answers, or what its SDKs are sent) or flagd (what its providers read). FILE is JSON; - is
+    standard input.
+
+    All of it becomes true at once, in one environment. The same file may be imported again: what is so
     already is left alone.
     """
     document = _read(file)
     if segments_file is not None:
-        document["segments"] = _with_segments(document.get("segments"), _read(segments_file).get("segments"))
+        found = _read(segments_file)
+        document["segments"] = _with_segments(document.get("segments"), found.get("segments", found.get("items")))
     body = {
         "format": form,
         "environment": session.environment,
@@ -103,11 +107,11 @@ def _read(file: str) -> dict[str, Any]:
 
 def _with_segments(named: Any, known: Any) -> Any:
     """Segments with what another document knows of them."""
-    by_id = {one.get("id"): one for one in known or () if isinstance(one, dict)}
-    if not by_id:
-        raise usage_error("there are no segments in the file of segments", "save what GET /api/admin/segments answers")
+    if not known:
+        raise usage_error("there are no segments in the file of segments")
     if not isinstance(named, list):
-        return list(by_id.values())
+        return known
+    by_id = {one.get("id"): one for one in known if isinstance(one, dict)}
     return [one | by_id.get(one.get("id"), {}) if isinstance(one, dict) else one for one in named]
 
 

@@ -9,21 +9,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from fader import model
-from fader_server.imports.wanted import UnreadableError, Wanted, WantedFlag, WantedSegment
+from fader_server.imports.wanted import UnreadableError, Wanted, WantedFlag, WantedSegment, converted
 from fader_server.storage.records import FlagKind
 from fader_server.unleash.model import (
     Dependency,
+    Document,
     Feature,
     Segment,
     State,
     Strategy,
     UnleashModel,
     Variant,
-    read_document,
 )
 from fader_server.unleash.notes import Note
 from fader_server.unleash.state import state_of
@@ -88,13 +87,10 @@ def wanted(document: Mapping[str, object], environment: str) -> Wanted:
     Raises:
         UnreadableError: if it is none of Unleash's.
     """
-    try:
-        if "featureStrategies" in document or "featureEnvironments" in document:
-            return _from_export(msgspec.convert(document, _Export, strict=False), environment)
-        if "features" in document or "events" in document:
-            return _from_state(state_of(read_document(document)), {}, {}, frozenset(), ())
-    except msgspec.ValidationError as error:
-        raise UnreadableError.of(error) from None
+    if "featureStrategies" in document or "featureEnvironments" in document:
+        return _from_export(converted(document, _Export), environment)
+    if "features" in document or "events" in document:
+        return _from_state(state_of(converted(document, Document)), {}, {}, frozenset(), ())
     raise UnreadableError(
         "",
         "has neither features nor events, as Unleash's documents have",

@@ -1,8 +1,8 @@
 """What every foreign format is translated into before anything is written: flags and segments of ours, with notes."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from msgspec import Struct, ValidationError
+from msgspec import Struct, ValidationError, convert
 
 from fader import model
 from fader_server.storage.records import FlagKind
@@ -16,6 +16,8 @@ MENDS: Final[dict[Severity, str]] = {
     "redrawn": 'Accept "redrawn" to let as many in, who are others.',
 }
 """What to do about a note of either kind."""
+
+_AnyT = TypeVar("_AnyT")
 
 
 class WantedFlag(Struct, frozen=True, kw_only=True):
@@ -60,10 +62,32 @@ class UnreadableError(Exception):
         self.hint = hint
 
     @classmethod
-    def of(cls, error: ValidationError) -> "UnreadableError":
-        """The same, in our words."""
+    def of(cls, error: ValidationError, within: str = "") -> "UnreadableError":
+        """The same in our words, with the path of what was converted before the path in it."""
         text, _, place = str(error).partition(" - at `$")
-        return cls(place.rstrip("`").removeprefix("."), f"{text[:1].lower()}{text[1:]}")
+        return cls(f"{within}{place.rstrip('`')}".removeprefix("."), f"{text[:1].lower()}{text[1:]}")
+
+
+def converted(given: object, of: type[_AnyT], path: str = "") -> _AnyT:
+    """A part of a document as a type.
+
+    Args:
+        given: What was decoded of it.
+        of: The type.
+        path: Where it is in the document.
+
+    Raises:
+        UnreadableError: if it is not of that type.
+    """
+    try:
+        return convert(given, of, strict=False)
+    except ValidationError as error:
+        raise UnreadableError.of(error, path) from None
+
+
+def converted_each(given: object, of: type[_AnyT], path: str) -> dict[str, _AnyT]:
+    """The same for each value of an object, so that paths have its names in them."""
+    return {name: converted(one, of, f"{path}.{name}") for name, one in converted(given, dict[str, Any], path).items()}
 
 
 def refusals(notes: tuple[Note, ...], accepted: frozenset[Acceptable]) -> tuple[Note, ...]:

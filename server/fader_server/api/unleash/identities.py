@@ -1,6 +1,7 @@
 """What processes with an Unleash SDK say of themselves, in headers whose names have grown over the years."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from fader_server.api.sdk.services import printable
@@ -49,11 +50,8 @@ class Introductions:
 
 def name_of(asked: Mapping[bytes, bytes]) -> str:
     """The name of the process that sends these headers, which no other has; empty if they do not say."""
-    return instance_name(
-        told(asked, b"unleash-connection-id"),
-        told(asked, b"unleash-appname"),
-        told(asked, b"unleash-instanceid"),
-    )
+    connection = told(asked, b"unleash-connection-id")
+    return connection or instance_name("", told(asked, b"unleash-appname"), told(asked, b"unleash-instanceid"))
 
 
 def instance_name(connection: str, app: str, instance: str) -> str:
@@ -64,7 +62,12 @@ def instance_name(connection: str, app: str, instance: str) -> str:
 
 def dialect_in(asked: Mapping[bytes, bytes]) -> Dialect:
     """What to answer in to a request with these headers."""
-    return dialect_of(asked.get(b"unleash-client-spec", b"").decode("latin-1"))
+    return _dialect(asked.get(b"unleash-client-spec", b""))
+
+
+@lru_cache(maxsize=128)
+def _dialect(client_spec: bytes) -> Dialect:
+    return dialect_of(client_spec.decode("latin-1"))
 
 
 def told(asked: Mapping[bytes, bytes], name: bytes) -> str:

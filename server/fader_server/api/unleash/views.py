@@ -92,7 +92,9 @@ class View:
             return
         async with self._beginning:
             if self._state is None:
-                self._replace(await asyncio.to_thread(outward, self._feed.snapshot))
+                state = await asyncio.to_thread(outward, self._feed.snapshot)
+                if self._state is None:  # a stream may have wanted it meanwhile
+                    self._replace(state)
 
     def current(self) -> OutwardState:
         """What is being served, translated."""

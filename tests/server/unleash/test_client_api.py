@@ -275,7 +275,7 @@ async def test_a_proxy_reports_for_those_behind_it(project: Project) -> None:
         "metrics": [
             {**counted, "environment": "production"},
             {**counted, "environment": "staging"},
-            {**counted, "environment": "production", "variants": {}},
+            {**counted, "environment": None, "variants": {}},
         ],
     }
     assert (await project.post("metrics/bulk", body)).status == 202

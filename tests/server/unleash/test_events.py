@@ -158,6 +158,14 @@ def test_a_stream_begins_with_a_message_in_any_case() -> None:
     assert data == {"events": []}
 
 
+def test_everything_is_encoded_once_for_all_who_need_it() -> None:
+    scene = Scene(ON)
+    first = scene.encoding.beginning(None)
+    assert scene.encoding.beginning(Version("two", 9)) is first
+    scene.serves(replace(ON, enabled=False))
+    assert scene.encoding.beginning(None) is not first
+
+
 def test_a_stream_goes_on_with_what_has_changed() -> None:
     scene = Scene(ON)
     scene.serves(replace(ON, enabled=False))

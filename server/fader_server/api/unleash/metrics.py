@@ -47,7 +47,7 @@ class MetricsBody(Struct, frozen=True, kw_only=True):
 class CountedBySome(Counted, frozen=True, kw_only=True, rename="camel"):
     """What several processes have counted of one flag in one environment."""
 
-    environment: str = ""
+    environment: str | None = None
     timestamp: Any = None
 
 
@@ -84,7 +84,7 @@ async def bulk(data: JSONBody[BulkBody], request: Request[object, object, State]
     principal = await services.sdk.access.sdk_principal(request.headers.get("authorization"))
     for application in data.applications:
         introduce(services, application)
-    counted = [one for one in data.metrics if one.environment in ("", principal.environment)]
+    counted = [one for one in data.metrics if one.environment in (None, principal.environment)]
     await _record(request, counted, counted[-1].timestamp if counted else None)
     return Response(b"", status_code=202)
 

@@ -12,6 +12,7 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 from msgspec import Struct
 
+from fader_server.access import SdkPrincipal
 from fader_server.api.unleash.bodies import LenientBody
 from fader_server.api.unleash.counting import Counted, usage_of
 from fader_server.api.unleash.registering import Registration, introduce
@@ -67,7 +68,9 @@ class BulkBody(Struct, frozen=True, kw_only=True):
 )
 async def metrics(data: JSONBody[MetricsBody], request: Request[object, object, State]) -> Response[bytes]:
     """Add up what a process has counted. Nothing tells a report that is sent twice from two reports."""
-    await _record(request, data.counted(), None if data.bucket is None else data.bucket.stop)
+    services: UnleashServices = request.app.state.unleash
+    principal = await services.sdk.access.sdk_principal(request.headers.get("authorization"))
+    await _record(services, principal, data.counted(), None if data.bucket is None else data.bucket.stop)
     return Response(b"", status_code=202)
 
 
@@ -85,13 +88,11 @@ async def bulk(data: JSONBody[BulkBody], request: Request[object, object, State]
     for application in data.applications:
         introduce(services, application)
     counted = [one for one in data.metrics if one.environment in (None, principal.environment)]
-    await _record(request, counted, counted[-1].timestamp if counted else None)
+    await _record(services, principal, counted, counted[-1].timestamp if counted else None)
     return Response(b"", status_code=202)
 
 
-async def _record(request: Request[object, object, State], counted: Iterable[Counted], stop: Any) -> None:
-    services: UnleashServices = request.app.state.unleash
-    principal = await services.sdk.access.sdk_principal(request.headers.get("authorization"))
+async def _record(services: UnleashServices, principal: SdkPrincipal, counted: Iterable[Counted], stop: Any) -> None:
     feed = await services.sdk.distributor.feed(principal.project, principal.environment)
     usage = usage_of(counted, feed.snapshot.flags)
     if not usage.flags and not usage.unknown:

@@ -250,6 +250,7 @@ AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
         int(AN_HOUR_AGO.timestamp()),
         *("3026-01-01T00:00:00Z", 1e300, "?", None),
     ],
+    ids=["nanoseconds", "no zone", "a number", "in the future", "no time at all", "not a time", "nothing"],
 )
 async def test_metrics_count_as_usage(project: Project, stop: Any) -> None:
     await project.flag("checkout")

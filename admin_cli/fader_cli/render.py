@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -87,13 +86,13 @@ def show_switched(
             project = "" if flag["project"] == DEFAULT_PROJECT else f" -p {flag['project']}"
             switch = f"fader on {flag['key']} -e {environment}{project}"
             session.notes.print(f"[quiet]it is off; `{escape(switch)}` switches it on[/]", soft_wrap=True)
-    show_warnings(session.notes, answer.get("warnings", ()))
+    for warning in answer.get("warnings", ()):
+        session.notes.print(warning_line(warning), soft_wrap=True)
 
 
-def show_warnings(console: Console, warnings: Iterable[Mapping[str, Any]], *, indent: str = "") -> None:
-    """What other clients than Fader's see otherwise, each in one line."""
-    for warning in warnings:
-        console.print(f"{indent}[hint]! {escape(warning['message'])}[/]", soft_wrap=True)
+def warning_line(warning: Mapping[str, Any]) -> str:
+    """What other clients than Fader's see otherwise."""
+    return f"[hint]! {escape(warning['message'])}[/]"
 
 
 def show_differences(session: Session, before: Any, after: Any) -> None:
@@ -157,7 +156,8 @@ def show_flag(session: Session, flag: Mapping[str, Any]) -> None:
             out.print(f"  {escape(prerequisite_sentence(prerequisite))}")
         if configuration["rules"]:
             show_rules(session, rules_of(configuration))
-        show_warnings(out, flag["compatibility"].get(name, {}).get("warnings", ()), indent="  ")
+        for warning in flag["compatibility"].get(name, {}).get("warnings", ()):
+            out.print(Padding(warning_line(warning), (0, 0, 0, 2), expand=False))
     if changes:
         out.print()
         for group in _groups(changes):

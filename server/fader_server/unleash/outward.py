@@ -33,6 +33,8 @@ class OutwardState(Struct, frozen=True):
     segments: dict[str, WireSegment]
     notes: dict[str, tuple[Note, ...]]
     portable: dict[str, PortableSegment]
+    needs: dict[str, frozenset[str]]
+    """Those flags that have prerequisites, and which."""
 
 
 def outward(snapshot: model.Snapshot, keys_of_lists: KeysOfLists = _NO_KEYS) -> OutwardState:
@@ -44,9 +46,8 @@ def outward(snapshot: model.Snapshot, keys_of_lists: KeysOfLists = _NO_KEYS) -> 
             hashes, so that nobody is on the others.
     """
     portable = {key: portable_segment(segment, keys_of_lists) for key, segment in sorted(snapshot.segments.items())}
-    translator = _Translator(snapshot, Segments(portable, keys_of_lists), {}, {})
-    translator.translate(snapshot.flags)
-    return translator.state()
+    nothing = OutwardState(snapshot, {}, {}, {}, {}, {})
+    return _Translator(nothing, snapshot, Segments(portable, keys_of_lists)).translated(snapshot.flags.keys())
 
 
 def outward_after(
@@ -69,12 +70,7 @@ def outward_after(
         else portable_segment(segment, keys_of_lists)
         for key, segment in sorted(snapshot.segments.items())
     }
-    stale = _with_relatives(affected, before.snapshot.flags, snapshot.flags)
-    kept = {key: feature for key, feature in before.features.items() if key not in stale and key in snapshot.flags}
-    notes = {key: found for key, found in before.notes.items() if key in kept}
-    translator = _Translator(snapshot, Segments(portable, keys_of_lists), kept, notes)
-    translator.translate(key for key in snapshot.flags if key not in kept)
-    return translator.state()
+    return _Translator(before, snapshot, Segments(portable, keys_of_lists)).translated(affected)
 
 
 class Sight(Struct, frozen=True):
@@ -105,45 +101,52 @@ def sight_of(flag: str, snapshot: model.Snapshot) -> Sight:
 
 
 class _Translator:
-    """Makes what is missing of an environment's features, parents first."""
+    """Makes an environment's features, parents first. What stays is copied at once, and not looked at one by one: there
+    may be ten thousand flags, and changes come by the second."""
 
-    def __init__(
-        self,
-        snapshot: model.Snapshot,
-        segments: Segments,
-        features: dict[str, WireFeature],
-        notes: dict[str, tuple[Note, ...]],
-    ) -> None:
+    def __init__(self, before: OutwardState, snapshot: model.Snapshot, segments: Segments) -> None:
+        self._before = before
         self._snapshot = snapshot
         self._segments = segments
-        self._features = features
-        self._notes = notes
-        self._parents = {prerequisite.flag for flag in snapshot.flags.values() for prerequisite in flag.prerequisites}
+        self._features = dict(before.features)
+        self._notes = dict(before.notes)
+        self._needs = dict(before.needs)
 
-    def translate(self, keys: Iterable[str]) -> None:
-        for key in _parents_first(keys, self._snapshot.flags):
-            if key not in self._features:
+    def translated(self, affected: AbstractSet[str]) -> OutwardState:
+        """The state in which these flags, and all that hang together with them, are made anew."""
+        flags = self._snapshot.flags
+        for key in affected:
+            self._needs.pop(key, None)
+            if key in flags and flags[key].prerequisites:
+                self._needs[key] = frozenset(prerequisite.flag for prerequisite in flags[key].prerequisites)
+        parents = frozenset[str]().union(*self._needs.values())
+        stale = _with_relatives(affected, self._before.needs, self._needs)
+        for key in stale - flags.keys():
+            self._features.pop(key, None)
+            self._notes.pop(key, None)
+        for key in _parents_first(stale, flags):
+            if key in stale:
                 notebook = Notebook()
-                self._features[key] = self._feature(self._snapshot.flags[key], notebook)
+                self._notes.pop(key, None)
+                self._features[key] = self._feature(flags[key], notebook, is_parent=key in parents)
                 if notebook.notes:
                     self._notes[key] = notebook.notes
-
-    def state(self) -> OutwardState:
         return OutwardState(
             snapshot=self._snapshot,
-            features=dict(sorted(self._features.items())),
+            features=self._features if self._before.features.keys() >= stale else dict(sorted(self._features.items())),
             segments={key: found.sent for key, found in self._segments.known.items() if found.sent is not None},
             notes=self._notes,
             portable=dict(self._segments.known),
+            needs=self._needs,
         )
 
-    def _feature(self, flag: model.Flag, notebook: Notebook) -> WireFeature:
+    def _feature(self, flag: model.Flag, notebook: Notebook, *, is_parent: bool) -> WireFeature:
         rules = strategies_of(flag, self._segments, notebook)
         dependencies = dependencies_of(
             flag,
             Ancestry(self._snapshot.flags, self._features, self._notes),
             notebook,
-            is_parent=flag.key in self._parents,
+            is_parent=is_parent,
         )
         return WireFeature(
             name=flag.key,
@@ -178,15 +181,15 @@ def _parents_first(keys: Iterable[str], flags: Mapping[str, model.Flag]) -> list
     return list(ordered)
 
 
-def _with_relatives(keys: AbstractSet[str], *snapshots: Mapping[str, model.Flag]) -> set[str]:
-    """These flags, and all that are parents or children of one of them, at any distance, in any of the snapshots: what
+def _with_relatives(keys: AbstractSet[str], *needs: Mapping[str, frozenset[str]]) -> set[str]:
+    """These flags, and all that are parents or children of one of them, at any distance, before or after a change: what
     a parent is sent as depends on whether it is one."""
     relatives: dict[str, set[str]] = {}
-    for flags in snapshots:
-        for key, flag in flags.items():
-            for prerequisite in flag.prerequisites:
-                relatives.setdefault(key, set()).add(prerequisite.flag)
-                relatives.setdefault(prerequisite.flag, set()).add(key)
+    for needed_by in needs:
+        for key, parents in needed_by.items():
+            relatives.setdefault(key, set()).update(parents)
+            for parent in parents:
+                relatives.setdefault(parent, set()).add(key)
     found = set(keys)
     to_follow = list(keys)
     while to_follow:

@@ -107,9 +107,12 @@ def compile_flag(
             prerequisites=tuple(prerequisite.holds for prerequisite in prerequisites),
             unmet=outcome(cast.off, Reason.PREREQUISITE_FAILED) if prerequisites else None,
             rules=tuple(
-                PlannedRule(
-                    conditions=_conditions(rule, flag, segments, surroundings),
-                    serves=_serves(rule, flag, cast, surroundings, partial(outcome, rule=rule.id, position=position)),
+                _planned(
+                    rule,
+                    flag,
+                    segments,
+                    surroundings,
+                    _serves(rule, flag, cast, surroundings, partial(outcome, rule=rule.id, position=position)),
                 )
                 for position, rule in enumerate(flag.rules)
                 if cast.can_serve(rule)
@@ -119,16 +122,21 @@ def compile_flag(
     return CompiledFlag(flag, tuple(prerequisites), plan)
 
 
-def _conditions(
-    rule: Rule, flag: Flag, segments: Mapping[str, Condition], surroundings: Surroundings
-) -> tuple[Condition, ...]:
+def _planned(
+    rule: Rule,
+    flag: Flag,
+    segments: Mapping[str, Condition],
+    surroundings: Surroundings,
+    serves: Outcome | Choose,
+) -> PlannedRule:
     """All that has to let a context in: constraints, segments, and the rollout last, for it alone has to hash."""
     rollout = compile_rollout(rule.rollout, flag.key, surroundings)
-    return (
+    conditions = (
         *(compile_constraint(constraint, surroundings) for constraint in rule.constraints),
         *(segments[name] for name in rule.segments),
         *(() if rollout is None else (rollout,)),
     )
+    return PlannedRule(conditions, serves, rule, rollout)
 
 
 def _serves(rule: Rule, flag: Flag, cast: Cast, surroundings: Surroundings, outcome: MakeOutcome) -> Outcome | Choose:

@@ -33,6 +33,7 @@ from fader.constraints import AttributeCondition, Condition
 from fader.context import NO_ATTRIBUTES, Attributes, EvaluationContext, parts
 from fader.counters import Counter
 from fader.evaluation import Reason
+from fader.model import Rule
 from fader.operators.operator import Test, WrittenTest
 from fader.rollouts import HashCondition, default_identity
 
@@ -58,10 +59,15 @@ Enabled: TypeAlias = Callable[[Any], bool]
 
 
 class PlannedRule(Struct, frozen=True):
-    """If all conditions hold, in this order, the context gets the outcome, or the one that is chosen for it."""
+    """If all conditions hold, in this order, the context gets the outcome, or the one that is chosen for it.
+
+    ``rule`` is what it was made of, and ``rollout`` the last of the conditions, unless it lets everybody in.
+    """
 
     conditions: tuple[Condition, ...]
     serves: Outcome | Choose
+    rule: Rule = Rule()
+    rollout: Condition | None = None
 
 
 class Plan(Struct, frozen=True):

@@ -86,7 +86,7 @@ def compile_split(
         surroundings: What well-known attributes fall back to.
         outcomes: What each variant comes to, by name.
     """
-    identify = _identity_of(split, surroundings)
+    identify = identity_by(split.by, surroundings)
     served = [outcomes[weighted.variant] for weighted in split.variants]
     reach = list(accumulate(max(weighted.weight, 0) for weighted in split.variants))
     total = reach[-1]
@@ -100,7 +100,13 @@ def compile_split(
     return choose
 
 
-def _identity_of(split: Split, surroundings: Surroundings) -> Identify:
-    if split.by == BY_RANDOM:
+def identity_by(by: str, surroundings: Surroundings) -> Identify:
+    """What a rollout or a split hashes.
+
+    Args:
+        by: As rollouts and splits have it.
+        surroundings: What well-known attributes fall back to.
+    """
+    if by == BY_RANDOM:
         return lambda _key, _attributes: None
-    return default_identity if split.by == BY_DEFAULT else identity(split.by, surroundings)
+    return default_identity if by == BY_DEFAULT else identity(by, surroundings)

@@ -4,7 +4,16 @@
 import subprocess
 import sys
 
-MEASUREMENTS = ("evaluation", "propagation", "snapshots", "nodes", "rolling_restart", "reconnect_storm", "segments")
+MEASUREMENTS = (
+    "evaluation",
+    "recording",
+    "propagation",
+    "snapshots",
+    "nodes",
+    "rolling_restart",
+    "reconnect_storm",
+    "segments",
+)
 CROWDS = ("fan_out", "steady_changes", "sdk_processes", "nodes_fan_out")
 
 

@@ -13,6 +13,7 @@ from fader.config import Timing, settings
 from fader.context import EvaluationContext
 from fader.evaluation import ErrorCode, EvaluationDetails
 from fader.holder import Listener
+from fader.measuring import Measurement
 from fader.overrides import Layer, Override
 from fader.runtime import Runtime
 from fader.snapshot import FlagSet
@@ -189,6 +190,45 @@ class Client:
         fast: Fast = {}
         self._flags = (flags, fast)
         self._fast = fast
+
+    # --- what becomes of users --------------------------------------------------------------------------------
+
+    def record(self, metric: str, context: Anyone = None, *, failed: bool = False, value: float | None = None) -> None:
+        """Record what became of somebody, for the guards of ramps. While no guard watches, this does nothing.
+
+        Users are counted, each once in a step of a ramp, and only a keyed hash of them leaves the application. It
+        never waits, never does I/O and never raises.
+
+        Args:
+            metric: What it is that went well or wrong: the name that guards watch it by.
+            context: Whom it happened to, as flags are evaluated for.
+            failed: Whether it went wrong.
+            value: A number that goes with it, to be summed up for people to see. For a guard of latency: how long it
+                took, in milliseconds.
+
+        >>> from fader import flags
+        >>> flags.record("payment", "user-42", failed=True)
+        """
+        self._runtime.recorder.record(metric, context, failed, value)
+
+    def measure(self, metric: str, context: Anyone | Callable[..., Anyone] = None) -> Measurement:
+        """Record how a piece of code goes: whether it raises an ``Exception``, and how many milliseconds it takes.
+
+        Args:
+            metric: As for ``record``.
+            context: Whom the code runs for. To decorate a function: what gives it, from the function's arguments.
+
+        Returns:
+            A context manager, made anew for each block, that is a decorator too; of coroutine functions as well.
+
+        >>> from fader import flags
+        >>> with flags.measure("checkout", "user-42"):
+        ...     flags.is_enabled("new-checkout", "user-42")
+        False
+        >>> @flags.measure("receipt", lambda order, user: user)
+        ... def send_receipt(order, user): ...
+        """
+        return Measurement(self._runtime.recorder, metric, context)
 
     # --- the flags' arrival -----------------------------------------------------------------------------------
 

@@ -45,8 +45,10 @@ class Timing(Struct, frozen=True, kw_only=True):
     stream_again: float = 300.0
     """How long to poll before streaming is tried again where streams do not get through."""
     usage_flush: float = 60.0
+    outcomes_flush: float = 5.0
+    """Guards are looked at as often."""
     usage_post: float = 5.0
-    """What a report of usage may take: flags wait behind it, on the same thread."""
+    """What a report may take: flags wait behind it, on the same thread."""
     grace: float = 10.0
     """For how long the server may be out of hearing before listeners are told: load balancers cut streams all day, and
     a server that is restarted asks its clients to come back within some seconds."""

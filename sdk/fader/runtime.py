@@ -15,6 +15,7 @@ from fader import forking, patching
 from fader.config import Settings, Timing
 from fader.counters import UsageCounters
 from fader.holder import FlagHolder
+from fader.recording import Recorder
 from fader.snapshot import FlagSet
 from fader.status import Journal, State, Status, logger
 from fader.watching import StatusWatch
@@ -39,9 +40,13 @@ class Runtime:
     def __init__(
         self, publish: Callable[[FlagSet], None], timing: Timing, ask: Callable[[], Settings] | None = None
     ) -> None:
+        self._publish_flags = publish
         self.counters = UsageCounters()
         self.journal = Journal("the flag server")
-        self.holder = FlagHolder(publish, self.counters)
+        self.recorder = Recorder(self.ensure_started, lambda cause, detail: self.journal.complain(cause, detail))
+        if ask is None:
+            self.recorder.begin()
+        self.holder = FlagHolder(self._publish, self.counters)
         self.watch = StatusWatch(lambda: self.status, timing.grace)
         self._timing = timing
         self._ask = ask
@@ -146,6 +151,7 @@ class Runtime:
         # Threads that do not exist here may have held the locks in the moment of the fork.
         self._lock = threading.RLock()
         self.holder.renew_lock()
+        self.recorder.forget()
         session, told = self._session, self._settings
         if session is None or told is None:
             return None
@@ -179,12 +185,17 @@ class Runtime:
             self._session = self._new_session(told, session.trust)
             return self._session.start
 
+    def _publish(self, flags: FlagSet) -> None:
+        self._publish_flags(flags)
+        self.recorder.follow(flags)
+
     def _begin(self, told: Settings) -> None:
         # All that a running client needs is imported here: on the application's thread, but not with ``fader``.
         from fader.session import load_copy
 
         self._settings = told
         self.journal = Journal(told.url)
+        self.recorder.begin()
         if told.app:
             self.holder.use_app(told.app)
         for problem in told.problems:
@@ -205,7 +216,7 @@ class Runtime:
         from fader.session import Session
 
         _running.add(self)
-        return Session(told, self._timing, self.holder, self.counters, self.watch, self.journal, trust)
+        return Session(told, self._timing, self.holder, self.counters, self.recorder, self.watch, self.journal, trust)
 
 
 _running: "weakref.WeakSet[Runtime]" = weakref.WeakSet()

@@ -6,19 +6,22 @@ the thread itself, for a fork in that moment would leave the child with a held i
 
 import os
 import time
+from functools import partial
 from typing import Final
 
 from fader.cache import CacheError, DiskCache
 from fader.config import Settings, Timing
 from fader.fetching import MemberFetcher
+from fader.handing_in import HandingIn
 from fader.holder import FlagHolder
 from fader.member_cache import MemberCache, MemberCacheWriter
 from fader.model import Snapshot
+from fader.recording import OutcomeReports, Recorder
 from fader.status import Journal
 from fader.synchronizer import Chore, Synchronizer
 from fader.transport import new_instance
 from fader.trust import Trust
-from fader.usage import Reporter, Usage
+from fader.usage import Usage, UsageReports
 
 _IDLE: Final = 60.0
 _AFTER_FAILURE: Final = 60.0  # seconds; a full disk is not hurried along
@@ -32,6 +35,7 @@ class Session:
         timing: How patient to be.
         holder: Where the flags go.
         usage: Where the counts come from.
+        recorder: Where outcomes come from.
         watch: Who wants to know of the status.
         journal: Whom to tell how it goes.
         trust: How to reach and to verify the server, if the parent of this process has found out already.
@@ -43,6 +47,7 @@ class Session:
         timing: Timing,
         holder: FlagHolder,
         usage: Usage,
+        recorder: Recorder,
         watch: Chore,
         journal: Journal,
         trust: Trust | None = None,
@@ -57,9 +62,14 @@ class Session:
             chores.append(CacheWriter(cache, holder, timing, journal))
             chores.append(MemberCacheWriter(MemberCache(cache.path), holder, timing, journal))
         chores.append(MemberFetcher(holder, self._synchronizer.members, timing, journal))
-        chores.append(self._synchronizer.acknowledger)  # with its goodbye, before counts that may take all the time
+        chores.append(self._synchronizer.acknowledger)  # with its goodbye, before reports that may take all the time
+        outcomes = OutcomeReports(recorder, instance, settings.app)
+        send = partial(self._synchronizer.report, "outcomes")
+        chores.append(HandingIn(outcomes, timing.outcomes_flush, timing, send, journal))
         if settings.usage:
-            chores.append(Reporter(usage, instance, settings.app, timing, self._synchronizer.report, journal))
+            counts = UsageReports(usage, instance, settings.app)
+            send = partial(self._synchronizer.report, "usage")
+            chores.append(HandingIn(counts, timing.usage_flush, timing, send, journal))
         self._chores = chores
 
     @property

@@ -20,7 +20,7 @@ from fader.plan import Outcome, Plan, Result
 from fader.revisions import Verdict
 from fader.status import Journal, logger
 from fader.stream import StreamReader
-from fader.transport import Answer, Failure, Transport, Word, describe
+from fader.transport import Answer, Failure, Report, Transport, Word, describe
 from fader.trust import Trust
 
 _REFUSALS: Final = frozenset({401, 403, 404, 405})
@@ -164,9 +164,9 @@ class Synchronizer:
         if self._transport is not None:
             self._transport.abandon()
 
-    def report(self, payload: bytes, within: float) -> Answer:
-        """Hand in usage counts. For chores, on the thread."""
-        return self._connected().report(payload, within)
+    def report(self, what: Report, payload: bytes, within: float) -> Answer:
+        """As ``Transport.report``. For chores, on the thread."""
+        return self._connected().report(what, payload, within)
 
     def _say(self, word: Word, payload: bytes, within: float) -> Answer:
         return self._connected().tell(word, payload, within)

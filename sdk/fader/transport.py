@@ -17,10 +17,13 @@ from fader.config import Settings, Timing
 from fader.trust import Trust
 from fader.wire import Chores, Failure, Wire
 
-__all__ = ["Answer", "Failure", "Stream", "Transport", "Word", "describe", "new_instance"]
+__all__ = ["Answer", "Failure", "Report", "Stream", "Transport", "Word", "describe", "new_instance"]
 
 Word: TypeAlias = Literal["ack", "goodbye"]
 """What a process tells of itself."""
+
+Report: TypeAlias = Literal["outcomes", "usage"]
+"""What it counts and hands in."""
 
 LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes of a snapshot or of one event beyond which the server is not believed. A million segment keys are 50 MB."""
@@ -132,9 +135,9 @@ class Transport:
         url = f"{self._settings.url}/sdk/v1/snapshot"
         return self._ask(self._listening, "GET", url, headers, self._timing.first_byte, self._timing.event)
 
-    def report(self, payload: bytes, within: float) -> Answer:
-        """Hand in usage counts, in ``within`` seconds at most."""
-        return self._post("usage", payload, within, over_by=math.inf)
+    def report(self, what: Report, payload: bytes, within: float) -> Answer:
+        """Hand something in, in ``within`` seconds at most."""
+        return self._post(what, payload, within, over_by=math.inf)
 
     def tell(self, word: Word, payload: bytes, within: float) -> Answer:
         """Say something of this process, in ``within`` seconds at most, connecting included."""

@@ -85,6 +85,11 @@ def test_openfeature() -> None:
         api.shutdown()
 
 
+def test_recording_outcomes() -> None:
+    space = run_page("../explanation/outcomes")
+    assert space["send_receipt"]("order-1", "ada") is None
+
+
 def test_testing_your_application(tmp_path: Path) -> None:
     """The page's own tests, run by pytest in a process of its own, with the plugin as users have it."""
     blocks = BLOCK.findall((HOW_TO / "test-your-application.md").read_text("utf-8"))

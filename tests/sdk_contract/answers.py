@@ -198,6 +198,7 @@ GOOD: dict[Kind, Answer] = {
     "stream": good_stream,
     "snapshot": good_snapshot,
     "usage": respond(202),
+    "outcomes": respond(202),
     "ack": respond(204),
     "goodbye": respond(204),
     "other": respond(404),

@@ -38,6 +38,11 @@ def flag_for_segment(key: str, segment: str) -> Document:
     return flag(key, rules=[{"id": "members", "segments": [segment]}])
 
 
+def guard(identifier: str, metric: str, rule: str = "", **fields: Any) -> Document:
+    """A guard as clients are told of it; ``hash_key`` may be said."""
+    return {"id": identifier, "metric": metric, "hash_key": "0123456789abcdef" * 2, "rule": rule, **fields}
+
+
 def segment(key: str, *targeting_keys: str) -> Document:
     return {"key": key, "id": 1, "targeting_keys": list(targeting_keys)}
 
@@ -110,13 +115,16 @@ class World:
     epoch: str = EPOCH
     revision: int = 1
     flags: dict[str, Document] = field(default_factory=dict)
+    guards: dict[str, list[Document]] = field(default_factory=dict)
     segments: dict[str, Document] = field(default_factory=dict)
     log: list[Document] = field(default_factory=list)
     ack_within_ms: int | None = None
     """Over what streams ask acknowledgements to be spread; ``None`` for a server that does not say."""
 
     def snapshot(self) -> Document:
-        return snapshot(self.revision, *self.flags.values(), segments=tuple(self.segments.values()), epoch=self.epoch)
+        segments = tuple(self.segments.values())
+        made = snapshot(self.revision, *self.flags.values(), segments=segments, epoch=self.epoch)
+        return {**made, "guards": self.guards} if self.guards else made
 
     def change(
         self,

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 if TYPE_CHECKING:
     from sdk_contract.scripted_server import ScriptedServer
 
-Kind = Literal["stream", "snapshot", "usage", "ack", "goodbye", "other"]
+Kind = Literal["stream", "snapshot", "usage", "outcomes", "ack", "goodbye", "other"]
 
 
 @dataclass(frozen=True)

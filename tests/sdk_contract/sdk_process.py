@@ -90,6 +90,13 @@ def evaluate(message: Message) -> Message:
     return {"took": took, **{name: getattr(answer, name) for name in names}}
 
 
+def record(message: Message) -> Message:
+    client = CLIENTS[message["client"]]
+    for user in message["users"]:
+        client.record(message["metric"], user, failed=message.get("failed", False), value=message.get("value"))
+    return {}
+
+
 def status(message: Message) -> Message:
     client = CLIENTS[message["client"]]
     revision = client.revision
@@ -172,6 +179,15 @@ def abuse(message: Message) -> Message:
                 attempt(f"{how}(default={kind_of(thing)})", partial(method, flag, "user-1", default=thing))
         attempt(f"{how}(flag={kind_of(thing)})", partial(method, thing, "user-1"))
         attempt(f"{how}(flag and context={kind_of(thing)})", partial(method, thing, thing))
+    for thing in SENSELESS:
+        for metric in message["metrics"]:
+            for name, make in CONTEXTS.items():
+                attempt(f"record({name} of {kind_of(thing)})", partial(_with, client.record, metric, make, thing))
+            attempt(f"record(value={kind_of(thing)})", partial(client.record, metric, "user-1", value=thing))
+            attempt(f"record(failed={kind_of(thing)})", partial(client.record, metric, "user-1", failed=thing))
+            attempt(f"measure(context={kind_of(thing)})", partial(_measured, client, metric, thing))
+        attempt(f"record(metric={kind_of(thing)})", partial(client.record, thing, "user-1"))
+        attempt(f"measure(metric={kind_of(thing)})", partial(_measured, client, thing, "user-1"))
     return {"calls": calls, "raised": raised}
 
 
@@ -188,6 +204,13 @@ CONTEXTS: Mapping[str, Callable[[Any], Any]] = {
 
 def _with(method: Any, flag: str, make: Callable[[Any], Any], thing: Any) -> None:
     method(flag, make(thing))
+
+
+def _measured(client: Client, metric: Any, context: Any) -> None:
+    with client.measure(metric, context):
+        pass
+    if context is not print:  # which would be called to give the context, and write among our answers
+        client.measure(metric, context)(lambda: None)()
 
 
 def logs(_: Message) -> Message:
@@ -212,6 +235,7 @@ COMMANDS: Mapping[str, Callable[[Message], Message]] = {
     "create": create,
     "wait": wait,
     "evaluate": evaluate,
+    "record": record,
     "status": status,
     "abuse": abuse,
     "logs": logs,

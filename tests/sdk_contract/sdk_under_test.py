@@ -16,9 +16,11 @@ wait         client, timeout                      ``ready``: whether there were 
 evaluate     client, how, flag, context, default  ``value``, ``took``; for ``evaluate`` also variant, reason,
              and optionally times (repeat)        error_code, rule and revision. A context is null, text, a
              and threads (each repeats)           number, or an object of attributes (with ``targeting_key``)
+record       client, metric, users, and optionally  nothing: each user is recorded once, in order
+             failed, value
 status       client                               ``ready``: whether the server has confirmed or sent data;
                                                   ``revision`` held, be it from the disk; -1 without data
-abuse        client                               ``calls`` made with senseless arguments, ``raised``: texts
+abuse        client, flags, metrics               ``calls`` made with senseless arguments, ``raised``: texts
 logs                                              ``lines`` of level warning and above since the last asking
 threads                                           ``threads``: names of those that are alive
 close        client                               ``took``
@@ -29,8 +31,9 @@ exit                                              nothing: the program returns f
 ``how`` is one of ``is_enabled``, ``value``, ``evaluate``. Settings are url, sdk_key, app, cache_dir ("" for
 none), streaming, poll_interval, usage, offline, and ``timing``: an object of seconds that makes waiting short
 (connect, first_byte, heartbeat, event, backoff_first, backoff_longest, slow_retry, retry_after_longest,
-healthy, stream_again, usage_flush, usage_post, ack_post, ack_window, cache_write, close; what is missing keeps its
-default). A setting that is null or missing is not passed on. Environment variables are the process's own.
+healthy, stream_again, usage_flush, outcomes_flush, usage_post, ack_post, ack_window, cache_write, close; what is
+missing keeps its default). A setting that is null or missing is not passed on. Environment variables are the
+process's own.
 
 Capabilities: ``hanging_resolver`` (with ``"resolver": "hangs"`` in the settings, name look-ups never return).
 """
@@ -89,6 +92,9 @@ class SdkClient:
 
     def value(self, flag: str, default: Any, context: Any = "user-1") -> Any:
         return self.evaluate(flag, context, default, how="value")["value"]
+
+    def record(self, metric: str, *users: Any, **fields: Any) -> None:
+        self.process.ask("record", client=self.name, metric=metric, users=users, **fields)
 
     @property
     def revision(self) -> int:

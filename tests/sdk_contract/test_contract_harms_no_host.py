@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from sdk_contract.answers import respond, silence
-from sdk_contract.documents import flag, flag_with_value
+from sdk_contract.documents import flag, flag_with_value, guard
 from sdk_contract.exchange import Kind
 from sdk_contract.scripted_server import ScriptedServer
 from sdk_contract.sdk_under_test import SdkClient, SdkProcess
@@ -269,9 +269,12 @@ def test_nothing_that_is_passed_in_makes_it_raise(server: ScriptedServer, connec
     rollouts = [{"id": f"by-{attribute}", "rollout": {"percentage": 50, "by": attribute}} for attribute in attributes]
     server.world.flags["ruled"] = flag("ruled", rules=rules + rollouts)
     server.world.flags["valued"] = flag_with_value("valued", {"a": 1})
+    server.world.guards["ruled"] = [guard("r.1.g", "payment", "by-session_id"), guard("r.1.h", "payment", "r3")]
     client = connect(usage=True)
     client.wait()
-    result = sdk.ask("abuse", client=client.name, flags=["lit", "ruled", "valued", "no-such-flag"])
+    result = sdk.ask(
+        "abuse", client=client.name, flags=["lit", "ruled", "valued", "no-such-flag"], metrics=["payment", "other"]
+    )
     assert result["calls"] > 1_000
     assert result["raised"] == []
     assert client.is_enabled("lit")
@@ -280,5 +283,5 @@ def test_nothing_that_is_passed_in_makes_it_raise(server: ScriptedServer, connec
 def test_nothing_that_is_passed_in_before_there_are_data_makes_it_raise(connect: Connect, sdk: SdkProcess) -> None:
     with dead() as url:
         client = sdk.create(url)
-        assert sdk.ask("abuse", client=client.name, flags=["lit"])["raised"] == []
+        assert sdk.ask("abuse", client=client.name, flags=["lit"], metrics=["payment"])["raised"] == []
         client.close()

@@ -13,6 +13,7 @@ from openfeature.event import ProviderEventDetails
 from openfeature.exception import ErrorCode, ProviderNotReadyError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata
+from openfeature.track import TrackingEventDetails
 
 from fader.client import Client
 from fader.context import EvaluationContext
@@ -127,6 +128,24 @@ class FaderProvider(AbstractProvider):
     def _on_change(self, keys: frozenset[str]) -> None:
         metadata: dict[str, bool | str | int | float] = {"revision": self._client.revision or 0}
         self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=sorted(keys), metadata=metadata))
+
+    # --- tracking ---------------------------------------------------------------------------------------------
+
+    def track(
+        self,
+        tracking_event_name: str,
+        evaluation_context: OpenFeatureContext | None = None,
+        tracking_event_details: TrackingEventDetails | None = None,
+    ) -> None:
+        """Record an outcome for the guards of ramps, as ``Client.record`` does: the event's name is the metric.
+
+        Of the details the value is taken, and an attribute ``failed`` that is true. Nothing else leaves the process.
+        """
+        value, failed = None, False
+        if tracking_event_details is not None:
+            value = tracking_event_details.value
+            failed = tracking_event_details.attributes.get("failed") is True
+        self._client.record(tracking_event_name, _context(evaluation_context), failed=failed, value=value)
 
     # --- questions --------------------------------------------------------------------------------------------
 

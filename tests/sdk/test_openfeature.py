@@ -14,9 +14,10 @@ from openfeature.event import EventDetails, ProviderEvent
 from openfeature.exception import ErrorCode, ProviderNotReadyError
 from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
 from openfeature.provider import ProviderStatus
+from openfeature.track import TrackingEventDetails
 
 from fader.config import Timing
-from fader.model import Constraint, Flag, Prerequisite, Rollout, Rule, Variant
+from fader.model import Constraint, Flag, Guard, Prerequisite, Rollout, Rule, Snapshot, Variant
 from fader.openfeature import FaderProvider
 from fader.testing import InMemoryClient
 from sdk_contract.answers import respond, silence
@@ -279,3 +280,31 @@ def test_every_error_leaves_the_default_and_says_why() -> None:
     wrong = client.get_string_details("lit", "mine")
     assert (wrong.value, wrong.error_code) == ("mine", ErrorCode.TYPE_MISMATCH)
     assert "bool" in (wrong.error_message or "")
+
+
+# --- tracking ---------------------------------------------------------------------------------------------------------
+
+
+def test_tracking_records_outcomes_for_guards() -> None:
+    ramped = Flag(key="new-checkout", enabled=True, rules=(Rule(id="ramped"),))
+    client = InMemoryClient()
+    client._runtime.holder.receive(
+        Snapshot(
+            project="p",
+            environment="e",
+            epoch="tracking",
+            revision=1,
+            flags={"new-checkout": ramped},
+            guards={"new-checkout": (Guard(id="r.1.g", metric="payment", hash_key="00" * 16, rule="ramped"),)},
+        )
+    )
+    api.set_provider_and_wait(FaderProvider(client))
+    asking = api.get_client()
+    for user in ("ada", "grace", "ada"):
+        asking.track("payment", EvaluationContext(user), TrackingEventDetails(value=10.0))
+    asking.track("payment", EvaluationContext("ada"), TrackingEventDetails(attributes={"failed": True}))
+    asking.track("payment", EvaluationContext("linus"))
+    asking.track("nobody-watches", EvaluationContext("linus"))
+    seen = client._runtime.recorder.take()["r.1.g"].treatment
+    assert seen.counts() == (3, 1)
+    assert (seen.sums.count, seen.sums.total) == (3, 30.0)

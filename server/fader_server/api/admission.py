@@ -19,6 +19,9 @@ from fader_server.telemetry.catalogue import Limit, StreamEvent
 _EACH: Final = 16_384
 """What a snapshot costs besides its bytes, in bytes: a request is work even if little is sent."""
 
+_EACH_EVALUATION: Final = 2_048
+"""The same of an answer that is written anew for each who asks, and grows with the number of flags as the work does."""
+
 _BURST: Final = 2.0
 """Seconds' worth that may be used at once after a quiet time."""
 
@@ -33,7 +36,8 @@ class AdmissionLimits(Struct, frozen=True, kw_only=True):
     """How much is let in.
 
     Args:
-        snapshot_bytes_per_second: Of whole snapshots, on streams and by request.
+        snapshot_bytes_per_second: Of whole snapshots, on streams and by request; and, apart from these, of answers
+            with the values of all flags.
         resumes_per_second: Streams that go on from where they were.
         streams_per_key: That may be open at once.
         member_bytes_per_second: Of long lists of segments' members.
@@ -60,6 +64,7 @@ class Admission:
         self._refused = refused
         self._streams: dict[str, int] = {}
         self._snapshots = _turnstile(limits.snapshot_bytes_per_second, clock())
+        self._evaluations = _turnstile(limits.snapshot_bytes_per_second, clock())
         self._resumes = _turnstile(limits.resumes_per_second, clock())
         self._members = _turnstile(limits.member_bytes_per_second, clock())
 
@@ -119,6 +124,19 @@ class Admission:
         if wait:
             self._refused("members")
             raise Busy("More members are asked for than this server sends at once.", retry_after=math.ceil(wait))
+
+    def evaluation(self, size: int) -> None:
+        """Evaluate all flags, in about so many bytes. It has an allowance of its own, so that no SDK waits for a
+        snapshot because a page is open in many browsers.
+
+        Raises:
+            TooManyRequests: not now. (It is the one status after which clients of others wait for as long as they are
+                told to.)
+        """
+        wait = self._evaluations.enter(size + _EACH_EVALUATION, self._clock())
+        if wait:
+            self._refused("evaluations")
+            raise TooManyRequests("More is asked for than this server evaluates at once.", retry_after=math.ceil(wait))
 
     def resume(self) -> None:
         """Send what has changed.

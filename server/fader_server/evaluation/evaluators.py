@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from fader.members import Members, missing_lists
-from fader.model import Change
+from fader.model import Change, Snapshot
+from fader.revisions import affected_flags
 from fader.snapshot import FlagSet
 from fader_server.distribution import Distributor, Feed
 from fader_server.distribution.events import Version
@@ -154,24 +155,29 @@ class _Followed:
             await asyncio.shield(self._reaching)
 
     async def _advance(self) -> Evaluator:
-        version, change = self.feed.version, self.feed.change_since(self._version)
+        # In one step, so that they belong together, whatever comes meanwhile.
+        version, snapshot, change = self.feed.version, self.feed.snapshot, self.feed.change_since(self._version)
         if version is not self._version:
-            await self._follow(version, change)
-        if missing_lists(self.flags.snapshot.segments, self.flags.members):
+            await self._follow(snapshot, change)
+            self._version = version
+        if missing_lists(snapshot.segments, self.flags.members):
             await self._fetch_lists()
-        await _compile(self.flags)
+        if self.evaluator is None:
+            await _compile(self.flags, self.flags.snapshot.flags)
         return Evaluator.of(version, self.flags)
 
-    async def _follow(self, version: Version, change: Change | None) -> None:
+    async def _follow(self, snapshot: Snapshot, change: Change | None) -> None:
+        before = self.flags
         if change is None:
-            held = self.flags
-            self.flags = FlagSet(self.feed.snapshot, counters=held.counters, members=held.members)
-        elif change.members:
+            self.flags = FlagSet(snapshot, counters=before.counters, members=before.members)
+            await _compile(self.flags, snapshot.flags)
+            return
+        if change.members:
             # A list of a million is copied; nobody should wait for that who does not ask for it.
-            self.flags = await asyncio.to_thread(_changed, self.flags, change)
+            self.flags = await asyncio.to_thread(_changed, before, change)
         else:
-            self.flags = self.flags.apply_change(change)
-        self._version = version
+            self.flags = before.apply_change(change)
+        await _compile(self.flags, affected_flags(before.snapshot, self.flags.snapshot))
 
     async def _fetch_lists(self) -> None:
         missing = missing_lists(self.flags.snapshot.segments, self.flags.members)
@@ -185,6 +191,7 @@ class _Followed:
                 continue
             await asyncio.to_thread(_prepare, members)
             self.flags = self.flags.with_members(members)
+            await _compile(self.flags, self.flags.asking_for(members))
 
 
 def _look_at(reached: "asyncio.Task[None]") -> None:
@@ -205,10 +212,11 @@ def _prepare(members: Members) -> None:
     _ = members.contains
 
 
-async def _compile(flags: FlagSet) -> None:
-    """Compile what has not been, a few flags at a time, so that whoever asks for all flags at once does not hold up
-    everybody else. A flag is compiled when it is first evaluated, for whomever."""
-    for position, key in enumerate(flags.snapshot.flags):
-        flags.decide(key, None)
+async def _compile(flags: FlagSet, keys: Collection[str]) -> None:
+    """Compile these flags, a few at a time, so that whoever asks for all flags at once does not hold up everybody else.
+    A flag is compiled when it is first evaluated, for whomever."""
+    for position, key in enumerate(list(keys)):
+        if key in flags.snapshot.flags:
+            flags.decide(key, None)
         if position % _AT_ONCE == _AT_ONCE - 1:
             await asyncio.sleep(0)

@@ -18,6 +18,7 @@ Door: TypeAlias = Literal["sdk", "ofrep", "frontend", "admin", "metrics"]
 AckOutcome: TypeAlias = Literal["applied", "refused"]
 Limit: TypeAlias = Literal[
     "connections",
+    "evaluations",
     "head",
     "members",
     "requests_per_key",

@@ -1,16 +1,20 @@
 """Tokens for streams: each says where it leads, and nobody can make one without the key."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import time_machine
 
+from fader.model import Snapshot
 from fader_server.access import Access, Unauthorized
 from fader_server.access.stream_tokens import StreamClaim, expiry, is_genuine, opened, sealed
 from fader_server.errors import Unavailable
+from fader_server.standby import EnvironmentCopy
 from fader_server.storage import Store
+from fader_server.storage.records import SdkKey
 from in_process import SDK_KEY, InProcess, running_in_process
 
 CLAIM = StreamClaim("default", "production", "key-1", 1_800_000_000)
@@ -106,3 +110,40 @@ async def test_who_cannot_say_does_not_say_no(
     assert await access(one).stream_principal(token), "it has made the token itself"
     with pytest.raises(Unavailable):
         await access(other).stream_principal(token)
+
+
+class Copies:
+    """A standby that has the keys of an environment."""
+
+    def __init__(self, keys: dict[str, SdkKey]) -> None:
+        snapshot = Snapshot(project="default", environment="production", epoch="e", revision=1)
+        self._copy = EnvironmentCopy(snapshot=snapshot, keys=keys)
+
+    async def save(self, copy: EnvironmentCopy) -> None:
+        raise NotImplementedError
+
+    async def load(self, project: str, environment: str) -> EnvironmentCopy | None:
+        return self._copy if (project, environment) == ("default", "production") else None
+
+
+@pytest.mark.anyio
+async def test_a_server_that_starts_while_the_database_is_away_knows_it_from_a_copy(
+    servers: tuple[InProcess, InProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = servers
+    token = await token_of(one)
+    store: Store = one.state.admin.store
+    copies = Copies(await store.valid_keys("default", "production"))
+
+    async def away(*_: object) -> object:
+        raise Unavailable("The database is away.")
+
+    monkeypatch.setattr(Store, "valid_keys", away)
+    monkeypatch.setattr(Store, "read", broken)
+    young = Access(store, lambda: datetime.now(UTC), copies)
+    assert (await young.stream_principal(token)).environment == "production"
+    monkeypatch.undo()
+
+
+def broken(*_: object) -> AbstractAsyncContextManager[None]:
+    raise Unavailable("The database is away.")

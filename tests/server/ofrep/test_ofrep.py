@@ -1,6 +1,7 @@
 """OFREP: what is answered, to whom, and in which words. Each answer is held to OFREP's own description."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -229,6 +230,19 @@ async def test_too_many_requests_are_told_when_to_come_again(tmp_path: Path) -> 
         assert answers[0].status == 200
         is_error(answers[-1], 429, "GENERAL", "")
         assert int(answers[-1].headers["retry-after"]) > 0
+
+
+async def test_all_flags_are_evaluated_at_a_bounded_rate_and_nothing_new_costs_nothing(
+    flags_written: Path, tmp_path: Path
+) -> None:
+    shutil.copy(flags_written, tmp_path)
+    async with running(tmp_path, FADER_SNAPSHOT_BYTES_PER_SECOND="65536") as server:
+        first = await ask(server)
+        answers = [await ask(server) for _ in range(100)]
+        is_error(answers[-1], 429, "GENERAL", "")
+        assert int(answers[-1].headers["retry-after"]) > 0
+        assert (await ask(server, if_none_match=first.headers["etag"])).status == 304
+        assert (await ask(server, "static")).status == 200
 
 
 async def test_nothing_new_is_said_in_few_bytes(filled: InProcess) -> None:

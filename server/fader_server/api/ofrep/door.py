@@ -105,13 +105,13 @@ class Ofrep:
         view = (await self._current(principal, scope["query_string"])).once(View)
         streams = streams_for(services.access.stream_token(credential or "", principal))
         etag = view.etag(sent, principal, streams, self._clock())
-        if etag is None:
-            await _send(send, 200, [], view.all(context, principal, streams))
-        elif holds(headers.get(b"if-none-match", b""), etag):
+        if etag is not None and holds(headers.get(b"if-none-match", b""), etag):
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag), _HEADERS[1]]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            await _send(send, 200, [(b"etag", etag)], view.all(context, principal, streams))
+            return
+        services.admission.evaluation(view.size)
+        fields = [] if etag is None else [(b"etag", etag)]
+        await _send(send, 200, fields, view.all(context, principal, streams))
 
     @property
     def _evaluators(self) -> Evaluators:

@@ -36,6 +36,8 @@ class View:
         self._alone = {kind: Writing(flags, revision, tells_rules=kind == "server") for kind in ("server", "client")}
         # The revision stands beside all flags: within each it would make all of them look as if they had changed.
         self._together = {kind: Writing(flags, {}, tells_rules=kind == "server") for kind in ("server", "client")}
+        self.size = 64 * len(flags)
+        """Bytes that all answers come to, about."""
         self._end = b'],"metadata":' + msgspec.json.encode(revision)
 
     def one(self, key: str, context: EvaluationContext, principal: SdkPrincipal) -> bytes:
@@ -72,7 +74,9 @@ class View:
             known = written.get(id(outcome))
             answers.append(known[1] if known is not None else writing.of(key, outcome))
         answers += [failure(evaluator.details(key, context)) for key in evaluator.unanswerable]
-        return b'{"flags":[' + b",".join(answers) + self._end + b',"eventStreams":' + streams + b"}"
+        written_out = b'{"flags":[' + b",".join(answers) + self._end + b',"eventStreams":' + streams + b"}"
+        self.size = len(written_out)
+        return written_out
 
     def etag(self, sent: dict[str, Any], principal: SdkPrincipal, streams: bytes, now: datetime) -> bytes | None:
         """What all flags answer, in a few characters: equal if the answers are, for as long as they hold. A draw at

@@ -45,9 +45,14 @@ from fader_server.evaluation import Evaluators
 from fader_server.flags.limits import Limits
 from fader_server.logs import logger
 from fader_server.opening import Opening
+from fader_server.ramping.leader import Leader
+from fader_server.ramping.outcomes import Reports
+from fader_server.ramping.worker import Unasked, Worker
+from fader_server.ramps.moves import Move
 from fader_server.settings import Settings, SettingsError
 from fader_server.standby import Standby
 from fader_server.storage import Store
+from fader_server.storage.records import Ramp
 from fader_server.telemetry import Sources, Telemetry, watch_event_loop
 from fader_server.workers.gathering import NodeMetrics
 from fader_server.workers.link import Link
@@ -192,6 +197,10 @@ async def _start(
     )
     chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
     chores += [persistently(evaluators.run), persistently(app.state.unleash.followers.run)]
+    app.state.reports = reports = Reports(store, now)
+    ramping = Worker(store, app.state.admin.ramps, Leader(store, gathering.node), reports, Unasked(), _log_move)
+    chores += [persistently(reports.run), persistently(ramping.run)]
+    chores.append(ramping.listen(await stack.enter_async_context(bus.subscribe())))
     if not store.is_prepared:
         chores.append(opening.until_done(app.state.give_up))
     telemetry.metrics.ask(_sources(distributor, gathering, store, bus))
@@ -266,6 +275,12 @@ async def _side_by_side(chores: Sequence[Coroutine[Any, Any, None]]) -> AsyncIte
 
 def _log_failure(error: SettingsError) -> None:
     _log.error("this server cannot become ready", problems=list(error.problems))
+
+
+async def _log_move(ramp: Ramp, move: Move) -> None:
+    place = f"{ramp.project}:{ramp.environment}"
+    for text in move.tell:
+        _log.info("a ramp has moved", flag=ramp.flag, place=place, status=ramp.progress.status, what=text)
 
 
 async def _tidy(store: Store) -> None:

@@ -18,7 +18,9 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from fader import model
 from fader_server import __version__
 from fader_server.api import error_forms
-from fader_server.api.admin import requests, views
+from fader_server.api.admin import ramp_documents, requests, views
+from fader_server.ramping import preview
+from fader_server.ramps import plan
 
 DOCUMENT_PATH: Final = "/api/v1/openapi.json"
 
@@ -41,6 +43,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("environments", "Where flags are switched, each with its revision."),
             Tag("flags", "Flags as such: definitions, life, usage."),
             Tag("flags in an environment", "Switching, rolling out, rules, undo: the verbs that on-call uses."),
+            Tag("ramps", "Flags that come up in steps, and down by themselves when they do harm."),
             Tag("segments", "Named sets of contexts."),
             Tag("import and export", "Flags as other services have them."),
             Tag("changes", "The history, in pages and as it happens."),
@@ -102,7 +105,7 @@ def _complete_schemas(document: dict[str, Any]) -> None:
     """Say what each document is for, and that bodies have no other fields."""
     known = {
         struct.__name__: struct
-        for module in (model, error_forms, views, requests)
+        for module in (model, error_forms, views, requests, plan, preview, ramp_documents)
         for struct in vars(module).values()
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct)
     }
@@ -129,4 +132,6 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     if "requestBody" in operation:
         body = operation["requestBody"]
         taken = body["content"].get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
-        body["required"] = taken not in {optional.__name__ for optional in requests.OPTIONAL_BODIES}
+        body["required"] = taken not in {
+            optional.__name__ for optional in (*requests.OPTIONAL_BODIES, ramp_documents.AbortRamp)
+        }

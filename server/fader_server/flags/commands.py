@@ -7,11 +7,13 @@ from fader_server.storage.records import ConfigurationState, Definition, FlagKin
 
 
 class Intent(Struct, frozen=True, kw_only=True):
-    """Who wants a change, and why; a dry run decides everything and writes nothing."""
+    """Who wants a change, and why; a dry run decides everything and writes nothing. With ``force`` also what goes on by
+    itself, such as a ramp, does not stand in the way."""
 
     actor: str
     reason: str = ""
     dry_run: bool = False
+    force: bool = False
 
 
 class Target(Struct, frozen=True):

@@ -11,6 +11,7 @@ from fader_server.flags.lookup import (
     locked_flag,
     surroundings,
 )
+from fader_server.flags.ramped import interfere
 from fader_server.flags.storing import store_configuration
 from fader_server.flags.validation import check_configuration, check_hashing, check_percentage, check_rule
 from fader_server.flags.writing import Transaction, Writer
@@ -175,6 +176,8 @@ class ConfigurationService:
         if changed:
             if check:
                 await self._refuse_wrong(transaction, target, definition, _new_in(before, after))
+            if current.ramp is not None:
+                await interfere(transaction, current.ramp, "switched off", is_off=action == "off")
             written = await store_configuration(transaction, definition, target.environment, action, before, after)
             revision = written.revision
             flag = FlagState(definition, flag.configurations | {target.environment: written})

@@ -60,11 +60,9 @@ def rolled_out(
     if rule_id is not None:
         position = rule_position(configuration, rule_id)
     else:
-        for_everybody = [
-            position for position, rule in enumerate(configuration.rules) if not rule.constraints and not rule.segments
-        ]
-        position = for_everybody[-1] if for_everybody else len(configuration.rules)
-        if not for_everybody:
+        last = _last_for_everybody(configuration)
+        position = len(configuration.rules) if last is None else last
+        if last is None:
             appended = (*configuration.rules, model.Rule())
             configuration = msgspec.structs.replace(configuration, rules=appended)
     rule = configuration.rules[position]
@@ -74,6 +72,19 @@ def rolled_out(
         salt=rule.rollout.salt if salt is None else salt,
     )
     return _with_rules_from(configuration, position, msgspec.structs.replace(rule, rollout=rollout))
+
+
+def rule_for_everybody(configuration: Configuration) -> str | None:
+    """The id of the rule whose rollout is set where none is named."""
+    last = _last_for_everybody(configuration)
+    return None if last is None else configuration.rules[last].id
+
+
+def _last_for_everybody(configuration: Configuration) -> int | None:
+    positions = (
+        position for position, rule in enumerate(configuration.rules) if not rule.constraints and not rule.segments
+    )
+    return max(positions, default=None)
 
 
 def with_rule(configuration: Configuration, rule: model.Rule, position: int | None = None) -> Configuration:

@@ -16,6 +16,7 @@ from fader_server.flags.lookup import (
     flag_states,
     surroundings,
 )
+from fader_server.flags.ramped import interfere
 from fader_server.flags.storing import store_definition, store_new
 from fader_server.flags.validation import check_configuration
 from fader_server.flags.writing import Transaction, Writer
@@ -100,6 +101,9 @@ class FlagService:
                     f"Flag {key!r} is a prerequisite of {named}.",
                     hint="Remove it from their prerequisites first.",
                 )
+            for state in current.configurations.values():
+                if state.ramp is not None:
+                    await interfere(transaction, state.ramp, "archived", is_off=True)
             after = msgspec.structs.replace(before, archived_at=transaction.now, updated_at=transaction.now)
             await store_definition(transaction, "archived", everywhere, before, after, current.configurations)
             return await _state(transaction, after)

@@ -127,7 +127,7 @@ def _shared_out_wrongly(plan: Plan, progress: Progress) -> Move | None:
     for guard in plan.guards:
         state = progress.guards[guard.id]
         exposed, others = state.evidence.treatment.exposed, state.evidence.control.exposed
-        if not state.are_events and sample_ratio.is_mismatch(exposed, others, step.percentage / WHOLE):
+        if sample_ratio.is_mismatch(exposed, others, step.percentage / WHOLE):
             if plan.sample_ratio == "notify" and state.is_told:
                 continue
             told = replace(progress, guards={**progress.guards, guard.id: replace(state, is_told=True)})

@@ -21,13 +21,13 @@ class Counted(Struct, frozen=True, kw_only=True):
     Args:
         treatment: Users with the feature.
         control: Users without.
-        are_events: Whether any of it was recorded without a user, so that these are events.
+        of_nobody: How often something was recorded without a user. That is on neither side.
         usual_ms: What nineteen of twenty users without the feature waited at most; ``None`` if it is not known.
     """
 
     treatment: Arm = Arm()
     control: Arm = Arm()
-    are_events: bool = False
+    of_nobody: int = 0
     usual_ms: float | None = None
 
 
@@ -37,14 +37,14 @@ class GuardProgress(Struct, frozen=True, kw_only=True):
     Args:
         evidence: What it has found.
         verdict: What that means.
-        are_events: As of ``Counted``.
+        of_nobody: As of ``Counted``.
         usual_ms: As of ``Counted``.
         is_told: Whether what there was to tell of it has been told.
     """
 
     evidence: Evidence = Evidence()
     verdict: Verdict = "inconclusive"
-    are_events: bool = False
+    of_nobody: int = 0
     usual_ms: float | None = None
     is_told: bool = False
 
@@ -110,6 +110,11 @@ class Progress(Struct, frozen=True, kw_only=True):
         return self.status in OVER
 
 
+def step_number(plan: Plan, progress: Progress) -> int:
+    """The number of the step that it is in, counted from 0: the last one's while it is baking."""
+    return min(progress.step, len(plan.steps) - 1)
+
+
 def step_of(plan: Plan, progress: Progress) -> Step:
     """The step that it is in; the last one while it is baking."""
-    return plan.steps[min(progress.step, len(plan.steps) - 1)]
+    return plan.steps[step_number(plan, progress)]

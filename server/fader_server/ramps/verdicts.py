@@ -9,10 +9,6 @@ from msgspec.structs import replace
 from fader_server.ramps.plan import WHOLE, GuardPlan, Plan, PrometheusGuard, Step
 from fader_server.ramps.progress import Checked, Counted, GuardProgress, Progress, Verdict, step_of
 
-WITHOUT_USERS: Final = 0.1
-"""The share of its α that a guard is trusted with which has counted events: they depend on each other more than users
-do."""
-
 _SUSPICIOUS: Final = 10.0
 """Odds against a feature at which a step does not end, although they are not enough to turn back."""
 
@@ -49,10 +45,8 @@ def _guard_measured(
 ) -> GuardProgress:
     seen = counted.get(guard.id, Counted())
     evidence = before.evidence.look(seen.treatment, seen.control, guard.margin)
-    are_events = before.are_events or seen.are_events
-    alpha = plan.alpha_each * (WITHOUT_USERS if are_events else 1)
     enough = evidence.treatment.exposed >= step.least_exposed
-    if evidence.is_worse(alpha):
+    if evidence.is_worse(plan.alpha_each):
         verdict: Verdict = "worse"
     elif step.percentage >= WHOLE or not (evidence.treatment.exposed and evidence.control.exposed):
         verdict = "cannot measure"
@@ -61,7 +55,9 @@ def _guard_measured(
     else:
         verdict = "ok"
     usual_ms = before.usual_ms if seen.usual_ms is None else seen.usual_ms
-    return replace(before, evidence=evidence, verdict=verdict, are_events=are_events, usual_ms=usual_ms)
+    return replace(
+        before, evidence=evidence, verdict=verdict, of_nobody=max(before.of_nobody, seen.of_nobody), usual_ms=usual_ms
+    )
 
 
 def _checked(guard: PrometheusGuard, before: Checked, asked: Mapping[str, float | None]) -> Checked:
@@ -78,9 +74,8 @@ def finding(guard: GuardPlan, state: GuardProgress) -> str:
     """What a guard has found, in a sentence."""
     treatment, control = state.evidence.treatment, state.evidence.control
     what = "failed" if guard.kind == "failures" else "had to wait too long"
-    who = "events" if state.are_events else "users"
     times = "" if state.evidence.ratio is None else f", {state.evidence.ratio:.1f} times as many"
     return (
-        f"{guard.id}: {treatment.failed:,} of {treatment.exposed:,} {who} with the feature {what}, and"
+        f"{guard.id}: {treatment.failed:,} of {treatment.exposed:,} users with the feature {what}, and"
         f" {control.failed:,} of {control.exposed:,} without{times}"
     )

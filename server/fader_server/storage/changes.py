@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fader import model
 from fader_server.storage import members, schema
 from fader_server.storage.documents import decode_flag, decode_ramp, decode_segment, sdk_flag, sdk_segment
-from fader_server.storage.records import Committed, Entry, LoggedChange
+from fader_server.storage.records import ChangeKind, Committed, Entry, LoggedChange
 
 _changes = schema.changes.c
 _environments = schema.environments.c
@@ -154,18 +154,19 @@ async def page(
     *,
     project: str | None = None,
     environments: tuple[str, ...] = (),
-    kind: str | None = None,
+    kinds: Sequence[ChangeKind] = (),
     key: str | None = None,
     before: int | None = None,
     limit: int,
 ) -> list[LoggedChange]:
-    """Entries, newest first, older than the one numbered ``before``. No ``environments`` means all."""
+    """Entries, newest first, older than the one numbered ``before``. No ``environments``, or ``kinds``, means all."""
     query = sa.select(*_LOGGED).order_by(_changes.id.desc()).limit(limit)
-    for column, wanted in ((_changes.project, project), (_changes.kind, kind), (_changes.key, key)):
+    for column, wanted in ((_changes.project, project), (_changes.key, key)):
         if wanted is not None:
             query = query.where(column == wanted)
-    if environments:
-        query = query.where(_changes.environment.in_(environments))
+    for column, several in ((_changes.environment, environments), (_changes.kind, kinds)):
+        if several:
+            query = query.where(column.in_(several))
     if before is not None:
         query = query.where(_changes.id < before)
     return _logged((await connection.execute(query)).mappings())

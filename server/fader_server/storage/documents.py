@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from fader import model
-from fader_server.ramps.progress import Status, Verdict, step_of
+from fader_server.ramps.progress import Status, Verdict, step_number, step_of
 from fader_server.ramps.verdicts import finding
 from fader_server.storage.records import Configuration, Definition, FlagKind, Ramp, Segment
 
@@ -175,7 +175,7 @@ def ramp_document(ramp: Ramp) -> RampDocument:
     return RampDocument(
         id=ramp.id,
         status=ramp.progress.status,
-        step=min(ramp.progress.step, len(ramp.plan.steps) - 1) + 1,
+        step=step_number(ramp.plan, ramp.progress) + 1,
         steps=len(ramp.plan.steps),
         percentage=step_of(ramp.plan, ramp.progress).percentage,
         why=ramp.progress.why,
@@ -216,8 +216,7 @@ def sdk_guards(ramp: Ramp) -> tuple[model.Guard, ...]:
 
 def guard_id(ramp: Ramp, guard: str) -> str:
     """What reports call a guard of a ramp in its present step."""
-    step = min(ramp.progress.step, len(ramp.plan.steps) - 1)
-    return f"{ramp.id}.{step}.{guard}"
+    return f"{ramp.id}.{step_number(ramp.plan, ramp.progress)}.{guard}"
 
 
 _flag_decoder = msgspec.json.Decoder(FlagDocument)

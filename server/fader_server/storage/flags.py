@@ -234,6 +234,7 @@ async def configurations(
             revision=row["revision"],
             updated_at=row["updated_at"],
             updated_by=row["updated_by"],
+            ramp=row["ramp"],
         )
     return found
 

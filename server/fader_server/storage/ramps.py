@@ -10,9 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fader_server.storage import schema
 from fader_server.storage.conflicts import insert_into
 from fader_server.storage.records import Ramp, RampLook, RampOutcomes
+from fader_server.storage.schema import MOST_PARAMETERS
 
 REPORTS_REMEMBERED: Final = timedelta(hours=1)
 """How long a report that is sent again is recognised, so that its sums are not added twice."""
+
+_AT_ONCE: Final = MOST_PARAMETERS // 3
 
 _ramps = schema.ramps.c
 _outcomes = schema.ramp_outcomes.c
@@ -131,11 +134,13 @@ async def put_outcomes(connection: AsyncConnection, recorded: RampOutcomes, now:
 
 async def fresh_reports(connection: AsyncConnection, ramp_id: str, ids: Iterable[str], now: datetime) -> set[str]:
     """Those of these reports that have not been seen; they have been from now on."""
-    fresh = set()
-    for report in sorted(set(ids)):
-        noting = insert_into(connection, schema.ramp_reports).on_conflict_do_nothing()
-        if (await connection.execute(noting.values(ramp=ramp_id, id=report, received_at=now))).rowcount == 1:
-            fresh.add(report)
+    fresh: set[str] = set()
+    # In one order, so that two transactions never wait for each other's rows in a circle.
+    ordered = sorted(set(ids))
+    for start in range(0, len(ordered), _AT_ONCE):
+        rows = [{"ramp": ramp_id, "id": one, "received_at": now} for one in ordered[start : start + _AT_ONCE]]
+        noting = insert_into(connection, schema.ramp_reports).values(rows).on_conflict_do_nothing()
+        fresh.update((await connection.execute(noting.returning(schema.ramp_reports.c.id))).scalars())
     return fresh
 
 

@@ -52,7 +52,10 @@ def test_bodies_have_no_other_fields(document: dict[str, Any]) -> None:
     optional = {
         one["operationId"] for _, _, one in _operations(document) if one.get("requestBody", {}).get("required") is False
     }
-    assert optional == {"archive_flag", "unarchive_flag", "switch_on", "switch_off", "undo"}
+    assert optional == {
+        "archive_flag", "unarchive_flag", "switch_on", "switch_off", "undo",
+        "pause_ramp", "resume_ramp", "advance_ramp", "approve_ramp", "abort_ramp",
+    }  # fmt: skip
 
 
 def test_there_is_no_page_for_browsers_beside_it(admin: AdminClient) -> None:
@@ -161,6 +164,19 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
     call("PUT", place, {"enabled": True, "rules": rules, "prerequisites": [{"flag": "b"}]}, status=200)
     call("DELETE", f"{base}/segments/s", status=204)
     call("POST", f"{flags}/b/archive", status=409)
+    plan = {"steps": [{"percentage": 1}, {"percentage": 100}], "guards": [{"id": "g", "metric": "m"}]}
+    call("POST", f"{place}/ramp/plan", plan | {"traffic": {"users_per_hour": 60_000, "failing": 0.01}}, status=200)
+    call("POST", f"{place}/ramp", {"steps": []}, status=422)
+    call("POST", f"{place}/ramp", plan, status=201)
+    call("POST", f"{place}/ramp", plan, status=409)
+    call("POST", f"{place}/ramp/pause", status=200)
+    call("POST", f"{place}/ramp/resume", status=200)
+    call("POST", f"{place}/ramp/approve", status=200)
+    call("POST", f"{place}/ramp/advance", status=200)
+    call("GET", f"{place}/ramp", status=200)
+    call("GET", f"{base}/ramps", status=200)
+    call("POST", f"{place}/ramp/abort", status=200)
+    call("POST", f"{place}/ramp/abort", {"off": True}, status=404)
     call("POST", f"{flags}/a/archive", status=200)
     call("POST", f"{flags}/a/unarchive", status=200)
     call("POST", f"{flags}/a/archive", status=200)

@@ -33,10 +33,11 @@ EXPECTED = {
     ("viewer", "server"): {"whoami", "list_projects", "stream_changes"},
     ("viewer", "project"): {
         "get_project", "list_environments", "list_flags", "get_flag", "flag_usage", "list_segments", "get_segment",
-        "list_changes", "list_members",
+        "list_changes", "list_members", "list_ramps",
     },
     ("viewer", "environment"): {
         "get_environment", "explain_flag", "get_compatibility", "get_acknowledgements", "list_clients",
+        "get_ramp", "preview_ramp",
     },
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",
@@ -44,6 +45,7 @@ EXPECTED = {
     },
     ("editor", "environment"): {
         "configure_flag", "switch_on", "switch_off", "roll_out", "undo", "add_rule", "replace_rule", "remove_rule",
+        "start_ramp", "pause_ramp", "resume_ramp", "advance_ramp", "approve_ramp", "abort_ramp",
     },
     ("admin", "project"): {"list_keys", "create_key", "revoke_key"},
     ("admin", "whole project"): {"describe_project", "delete_project", "create_environment"},

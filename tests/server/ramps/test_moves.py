@@ -193,20 +193,6 @@ def test_users_that_are_not_shared_out_as_planned_hold_the_ramp() -> None:
     assert "4.00% of the users whom checkout sees have the feature, not 1 %" in move.progress.why
 
 
-def test_events_are_not_held_to_the_share_of_users() -> None:
-    course = Course(PLAN)
-    skewed = Counted(treatment=Arm(exposed=400), control=Arm(exposed=9_600), are_events=True)
-    assert course.look({"checkout": skewed}).progress.status == "running"
-
-
-def test_events_are_trusted_less_than_users() -> None:
-    # Odds of a hundred to one: enough of users, with α = 5 % for one guard and one step, and not enough of events.
-    plan = Plan(steps=(STEPS[2],), guards=(CHECKOUT,))
-    some = {"treatment": Arm(exposed=1_000, failed=24), "control": Arm(exposed=1_000, failed=6)}
-    assert Course(plan).look({"checkout": Counted(**some)}).off
-    assert not Course(plan).look({"checkout": Counted(**some, are_events=True)}).off
-
-
 def test_where_everybody_has_it_nobody_can_be_compared() -> None:
     course = Course(PLAN)
     course.watch(3 * 600 + 30)

@@ -9,7 +9,7 @@ from litestar.params import HeaderParameter, JSONBody
 from msgspec import Struct
 
 from fader import model
-from fader_server.api.admin.operations import DryRun, ReasonParameter, answer, intent, operation, writing
+from fader_server.api.admin.operations import DryRun, Force, ReasonParameter, answer, intent, operation, writing
 from fader_server.api.admin.requests import AddRule, Configure, ReplaceRule, RollOut, SwitchOn, Why, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
 from fader_server.api.admin.views import Compatibility, FlagWritten, compatibility_view, written_view
@@ -81,9 +81,14 @@ async def _answer(admin: Admin, written: Written, principal: Principal, *, dry_r
     ),
 )
 async def configure_flag(
-    admin: Admin, principal: Principal, target: FlagTarget, data: JSONBody[Configure], dry_run: DryRun = False
+    admin: Admin,
+    principal: Principal,
+    target: FlagTarget,
+    data: JSONBody[Configure],
+    dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    why = intent(principal, data.reason, dry_run=dry_run)
+    why = intent(principal, data.reason, dry_run=dry_run, force=force)
     written = await admin.configurations.configure(target, model_of(data, Configuration), why)
     return await _answer(admin, written, principal, dry_run=dry_run)
 
@@ -102,8 +107,9 @@ async def switch_on(
     target: FlagTarget,
     data: JSONBody[SwitchOn] = _JUST_ON,
     dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    why = intent(principal, data.reason, dry_run=dry_run)
+    why = intent(principal, data.reason, dry_run=dry_run, force=force)
     written = await admin.configurations.switch_on(target, why, data.percentage)
     return await _answer(admin, written, principal, dry_run=dry_run)
 
@@ -137,9 +143,14 @@ async def switch_off(
     ),
 )
 async def roll_out(
-    admin: Admin, principal: Principal, target: FlagTarget, data: JSONBody[RollOut], dry_run: DryRun = False
+    admin: Admin,
+    principal: Principal,
+    target: FlagTarget,
+    data: JSONBody[RollOut],
+    dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    why = intent(principal, data.reason, dry_run=dry_run)
+    why = intent(principal, data.reason, dry_run=dry_run, force=force)
     written = await admin.configurations.roll_out(
         target, data.percentage, why, by=data.by, salt=data.salt, rule_id=data.rule
     )
@@ -160,8 +171,9 @@ async def undo(
     target: FlagTarget,
     data: JSONBody[Why] = _NOTHING_SAID,
     dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    written = await admin.configurations.undo(target, intent(principal, data.reason, dry_run=dry_run))
+    written = await admin.configurations.undo(target, intent(principal, data.reason, dry_run=dry_run, force=force))
     return await _answer(admin, written, principal, dry_run=dry_run)
 
 
@@ -175,9 +187,14 @@ async def undo(
     ),
 )
 async def add_rule(
-    admin: Admin, principal: Principal, target: FlagTarget, data: JSONBody[AddRule], dry_run: DryRun = False
+    admin: Admin,
+    principal: Principal,
+    target: FlagTarget,
+    data: JSONBody[AddRule],
+    dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    why = intent(principal, data.reason, dry_run=dry_run)
+    why = intent(principal, data.reason, dry_run=dry_run, force=force)
     written = await admin.configurations.add_rule(target, model_of(data, model.Rule), data.position, why)
     return await _answer(admin, written, principal, dry_run=dry_run)
 
@@ -197,8 +214,9 @@ async def replace_rule(
     rule: InPath,
     data: JSONBody[ReplaceRule],
     dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    why = intent(principal, data.reason, dry_run=dry_run)
+    why = intent(principal, data.reason, dry_run=dry_run, force=force)
     written = await admin.configurations.replace_rule(target, rule, model_of(data, model.Rule), why)
     return await _answer(admin, written, principal, dry_run=dry_run)
 
@@ -217,8 +235,11 @@ async def remove_rule(
     rule: InPath,
     reason: ReasonParameter = "",
     dry_run: DryRun = False,
+    force: Force = False,
 ) -> Response[FlagWritten]:
-    written = await admin.configurations.remove_rule(target, rule, intent(principal, reason, dry_run=dry_run))
+    written = await admin.configurations.remove_rule(
+        target, rule, intent(principal, reason, dry_run=dry_run, force=force)
+    )
     return await _answer(admin, written, principal, dry_run=dry_run)
 
 

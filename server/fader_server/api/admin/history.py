@@ -44,14 +44,16 @@ async def list_changes(
     if environment is not None:
         refuse_environment(principal, environment)
     before = _number(position_of(cursor), "cursor") if cursor is not None else None
-    kind: ChangeKind | None = "flag" if flag is not None else "segment" if segment is not None else None
+    kinds: tuple[ChangeKind, ...] = (
+        ("flag", "ramp") if flag is not None else ("segment",) if segment is not None else ()
+    )
     async with admin.store.read() as connection:
         await existing_project(connection, project)
         logged = await changes.page(
             connection,
             project=project,
             environments=principal.environments if environment is None else (environment,),
-            kind=kind,
+            kinds=kinds,
             key=flag if flag is not None else segment,
             before=before,
             limit=limit + 1,

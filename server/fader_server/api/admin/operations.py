@@ -33,6 +33,9 @@ Cursor: TypeAlias = Annotated[
 DryRun: TypeAlias = Annotated[
     bool, QueryParameter(description="Check everything, answer what would be, and write nothing.")
 ]
+Force: TypeAlias = Annotated[
+    bool, QueryParameter(description="Change the flag although it is in a ramp, which is held then.")
+]
 ReasonParameter: TypeAlias = Annotated[
     str, QueryParameter(description="Why, for the history.", schema_extra=dict(LINES))
 ]
@@ -123,9 +126,9 @@ def writing(
     return declared
 
 
-def intent(principal: AdminPrincipal, reason: str, *, dry_run: bool = False) -> Intent:
+def intent(principal: AdminPrincipal, reason: str, *, dry_run: bool = False, force: bool = False) -> Intent:
     """Who wants it, and why."""
-    return Intent(actor=principal.name, reason=reason, dry_run=dry_run)
+    return Intent(actor=principal.name, reason=reason, dry_run=dry_run, force=force)
 
 
 def answer(content: _ContentT, *, dry_run: bool) -> Response[_ContentT]:

@@ -17,6 +17,7 @@ from fader_server.api.admin.history import history_routes
 from fader_server.api.admin.idempotency import answered_before
 from fader_server.api.admin.importing import import_routes
 from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
+from fader_server.api.admin.ramps import ramp_list_routes, ramp_routes
 from fader_server.api.admin.segment_members import member_routes
 from fader_server.api.admin.segments import segment_routes
 from fader_server.api.admin.services import admin_services
@@ -36,6 +37,8 @@ _ROUTERS: Final = (
     flag_routes,
     configuration_routes,
     explaining_routes,
+    ramp_routes,
+    ramp_list_routes,
     segment_routes,
     member_routes,
     import_routes,

@@ -24,6 +24,7 @@ from fader_server.flags.projects import ProjectService
 from fader_server.flags.segments import SegmentService
 from fader_server.flags.service import FlagService
 from fader_server.flags.writing import Writer
+from fader_server.ramping.service import RampService
 from fader_server.storage import Store
 from fader_server.storage.idempotency import Holding, not_held
 from fader_server.telemetry.tracing import NoTracing, Tracing
@@ -48,6 +49,7 @@ class AdminServices:
     projects: ProjectService
     imports: ImportService
     credentials: CredentialService
+    ramps: RampService
 
     @classmethod
     def build(
@@ -61,6 +63,7 @@ class AdminServices:
         clock: Callable[[], datetime],
         limits: Limits,
         heartbeat_seconds: float,
+        has_prometheus: bool = False,
         tracing: Tracing | None = None,
     ) -> "AdminServices":
         """Put the services together.
@@ -68,6 +71,7 @@ class AdminServices:
         Args:
             clock: the time, aware.
             heartbeat_seconds: how often a quiet stream of changes shows that it lives.
+            has_prometheus: whether there is a Prometheus that guards can ask.
             tracing: whose traces lead from writes to broadcasts.
         """
         writer = Writer(store, bus, limits, clock, tracing or NoTracing())
@@ -87,6 +91,7 @@ class AdminServices:
             projects=ProjectService(writer),
             imports=ImportService(writer),
             credentials=CredentialService(store, bus, access, clock),
+            ramps=RampService(writer, has_prometheus=has_prometheus),
         )
 
     def holding(self, hold: Holding) -> "AdminServices":
@@ -102,6 +107,7 @@ class AdminServices:
             projects=ProjectService(writer),
             imports=ImportService(writer),
             credentials=self.credentials.holding(hold),
+            ramps=self.ramps.holding(writer),
         )
 
 

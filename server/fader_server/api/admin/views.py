@@ -73,7 +73,7 @@ class Environment(Struct, frozen=True):
 
 
 class FlagConfig(Struct, frozen=True):
-    """A flag in one environment. ``revision`` is that of its last change there."""
+    """A flag in one environment. ``revision`` is that of its last change there, and ``ramp`` the ramp that it is in."""
 
     enabled: bool
     rules: tuple[model.Rule, ...]
@@ -81,6 +81,7 @@ class FlagConfig(Struct, frozen=True):
     revision: int
     updated_at: datetime
     updated_by: str
+    ramp: str | None
 
 
 class FlagView(Struct, frozen=True):
@@ -276,6 +277,7 @@ def _flag_config(state: ConfigurationState) -> FlagConfig:
         revision=state.revision,
         updated_at=state.updated_at,
         updated_by=state.updated_by,
+        ramp=state.ramp,
     )
 
 
@@ -353,7 +355,7 @@ def change_view(change: LoggedChange, nodes: Sequence[NodePropagation] = ()) -> 
         nodes: How it has reached the clients of each node.
     """
     written = {field: value for field, value in msgspec.structs.asdict(change).items() if field != "epoch"}
-    return Change(**written, propagation=_propagation(nodes) if nodes else None)
+    return Change(**written, propagation=change_propagation(nodes) if nodes else None)
 
 
 def change_views(logged: Iterable[LoggedChange], reached: Iterable[NodePropagation]) -> list[Change]:
@@ -367,7 +369,8 @@ def change_views(logged: Iterable[LoggedChange], reached: Iterable[NodePropagati
     ]
 
 
-def _propagation(nodes: Sequence[NodePropagation]) -> ChangePropagation:
+def change_propagation(nodes: Sequence[NodePropagation]) -> ChangePropagation:
+    """How a change has reached clients, of all nodes together."""
     clients, applied, refused = (
         sum(getattr(node, field) for node in nodes) for field in ("clients", "applied", "refused")
     )

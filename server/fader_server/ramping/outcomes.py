@@ -1,0 +1,147 @@
+"""What applications report of users where guards watch: gathered at each server, merged in the database."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fader.outcomes import OutcomeReport, Outcomes, Sums
+from fader_server.errors import FaderError
+from fader_server.logs import logger
+from fader_server.ramps.evidence import Arm
+from fader_server.ramps.progress import Counted, step_number
+from fader_server.storage import Store, ramps
+from fader_server.storage.records import Ramp, RampOutcomes
+
+_log = logger(__name__)
+
+_MERGE_SECONDS: Final = 1.0
+"""Between two merges: a thousand processes that report every few seconds become one write a second."""
+
+_MOST_WAITING: Final = 20_000
+"""Reports that may wait while the database is away. Sketches tell of all users since the step began, so of what is
+thrown away the next report tells again."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Outcomes)
+
+
+class _Place(Struct, frozen=True):
+    project: str
+    environment: str
+    ramp: str
+    step: int
+
+    def is_of(self, ramp: Ramp) -> bool:
+        """Whether a ramp is in this step, in this environment: a key opens one, and reports may be late."""
+        here = (ramp.project, ramp.environment, step_number(ramp.plan, ramp.progress))
+        return here == (self.project, self.environment, self.step)
+
+
+class _Waiting(Struct, frozen=True):
+    report: str
+    guard: str
+    outcomes: Outcomes
+
+
+class Reports:
+    """All reports that one server gets.
+
+    Args:
+        store: Where they are merged.
+        clock: The time, aware.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+        self._waiting: dict[_Place, list[_Waiting]] = defaultdict(list)
+        self._count = 0
+
+    def take(self, project: str, environment: str, report: OutcomeReport) -> None:
+        """Take in what one process reports. What is not about the present step of a ramp of this environment is of no
+        interest any more, and is left out when it is merged.
+
+        Raises:
+            ValueError: if what should be a sketch is none; it names the guard.
+        """
+        found: list[tuple[_Place, _Waiting]] = []
+        for guard_id, outcomes in report.guards.items():
+            ramp, _, rest = guard_id.partition(".")
+            step, _, guard = rest.partition(".")
+            try:
+                outcomes = Outcomes().merged(outcomes)
+            except ValueError as error:
+                raise ValueError(f"{guard_id}: {error}") from error
+            if guard and step.isascii() and step.isdigit() and len(step) <= 6:
+                place = _Place(project, environment, ramp, int(step))
+                found.append((place, _Waiting(report.id, guard, outcomes)))
+        for place, waiting in found:
+            if self._count < _MOST_WAITING:
+                self._waiting[place].append(waiting)
+                self._count += 1
+
+    async def run(self) -> None:
+        """Merge what has come, until cancelled."""
+        while True:
+            await asyncio.sleep(_MERGE_SECONDS)
+            await self.merge()
+
+    async def merge(self) -> None:
+        """Merge what has come. While the database is away, it waits."""
+        for place in list(self._waiting):
+            waiting = self._waiting.pop(place)
+            self._count -= len(waiting)
+            try:
+                await self._merge(place, waiting)
+            except FaderError:
+                _log.debug("what guards see cannot be kept now; trying again")
+                self._waiting[place] = waiting + self._waiting.get(place, [])
+                self._count += len(waiting)
+                return
+
+    async def _merge(self, place: _Place, waiting: list[_Waiting]) -> None:
+        now = self._clock()
+        async with self._store.write() as connection:
+            ramp = await ramps.ramp(connection, place.ramp)
+            if ramp is None or ramp.is_over or not place.is_of(ramp):
+                return
+            fresh = await ramps.fresh_reports(connection, ramp.id, (one.report for one in waiting), now)
+            by_guard: dict[str, Outcomes] = {}
+            added: set[tuple[str, str]] = set()
+            for one in waiting:
+                is_new = one.report in fresh and (one.report, one.guard) not in added
+                added.add((one.report, one.guard))
+                outcomes = one.outcomes if is_new else _users_only(one.outcomes)
+                by_guard[one.guard] = by_guard.get(one.guard, Outcomes()).merged(outcomes)
+            for guard in sorted(by_guard.keys() & {guard.id for guard in ramp.plan.guards}):
+                kept = await ramps.locked_outcomes(connection, ramp.id, place.step, guard, now)
+                merged = by_guard[guard] if kept is None else _decoder.decode(kept.outcomes).merged(by_guard[guard])
+                row = RampOutcomes(ramp=ramp.id, step=place.step, guard=guard, outcomes=_encoder.encode(merged))
+                await ramps.put_outcomes(connection, row, now)
+
+    async def of(self, ramp: Ramp) -> Mapping[str, Counted]:
+        """What the guards of a ramp have counted in its present step, at all servers, by their ids."""
+        async with self._store.read() as connection:
+            found = await ramps.outcomes(connection, ramp.id, step_number(ramp.plan, ramp.progress))
+        return {one.guard: _counted(_decoder.decode(one.outcomes)) for one in found if one.outcomes}
+
+
+def _counted(outcomes: Outcomes) -> Counted:
+    exposed, failed = outcomes.treatment.counts()
+    others, others_failed = outcomes.control.counts()
+    return Counted(
+        treatment=Arm(exposed=exposed, failed=failed),
+        control=Arm(exposed=others, failed=others_failed),
+        of_nobody=outcomes.of_nobody,
+    )
+
+
+def _users_only(outcomes: Outcomes) -> Outcomes:
+    """A report that has come before: its users are the same, and its sums must not be added again."""
+    return Outcomes(treatment=replace(outcomes.treatment, sums=Sums()), control=replace(outcomes.control, sums=Sums()))

@@ -245,7 +245,7 @@ class Api:
             for name, value in query.items()
             if value is not None
         }
-        return f"{self.url}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+        return f"{self.url}/api/v1{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def _stranger(self) -> CliError:
         return CliError(f"what answers at {self.url} is not a Fader server", "check --url", ExitCode.UNREACHABLE)

@@ -1,4 +1,4 @@
-"""``import``: flags of another service, from files."""
+"""``import`` and ``export``: flags of other services, from files and into them."""
 
 import json
 import re
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openfeature.contrib.provider.flagd import FlagdProvider
+from openfeature.contrib.provider.flagd.config import ResolverType
+from openfeature.evaluation_context import EvaluationContext
 
 from command_line import Cli
 
@@ -55,7 +58,7 @@ def test_a_refusal_keeps_all_out_unless_it_is_skipped(cli: Cli, files: Path) -> 
     refused = cli(*command)
     assert refused.code == 1
     assert "strategies[0].name: The strategy 'ourOwn' is not known" in refused.out
-    assert refused.err == "fader: own is refused, so nothing is imported (--skip-refused imports the others)\n"
+    assert refused.err == "fader: own is refused, so nothing is imported (--skip-refused goes on without)\n"
     assert cli("import", "unleash", str(files / "inexact.json"), "--dry-run").code == 1
     assert cli.json("list") == []
     assert "1 created, 1 refused in development" in cli.ok(*command, "--skip-refused")
@@ -141,3 +144,74 @@ def test_from_flagd(cli: Cli, tmp_path: Path) -> None:
     file.write_text(json.dumps({"flags": {"colour": colour}}), "utf-8")
     assert "1 created in development" in cli.ok("import", "flagd", str(file))
     assert "1 unchanged in development" in cli.ok("import", "flagd", str(file))
+
+
+def make_flags(cli: Cli) -> None:
+    """In production: a flag for Berlin and half of all others, one with variants, and one that needs another."""
+    cli.ok("segment", "create", "berlin", "--if", "city is Berlin")
+    cli.ok("create", "checkout", "--tag", "team:shop", "-d", "One page")
+    cli.ok("rule", "add", "checkout", "--segment", "berlin", "-e", "production")
+    cli.ok("on", "checkout", "-e", "production")
+    cli.ok("create", "colour", "--type", "string", "--variant", "red=#f00", "--variant", "off=", "--off-variant", "off")
+    cli.ok("on", "colour", "-e", "production")
+
+
+def test_out_for_unleash_and_back_again(cli: Cli, tmp_path: Path) -> None:
+    make_flags(cli)
+    file = tmp_path / "export.json"
+    said = cli.ok("export", "--format", "unleash", "-e", "production", "-o", str(file))
+    assert "2 flags of production in " in said
+    document = json.loads(file.read_text("utf-8"))
+    assert document["featureTags"] == [{"featureName": "checkout", "tagType": "team", "tagValue": "shop"}]
+    assert [segment["name"] for segment in document["segments"]] == ["berlin"]
+    assert document["contextFields"] == [{"name": "city", "stickiness": False}]
+    report = cli.json("import", "unleash", str(file), "-e", "production")
+    outcomes = {one["key"]: one["outcome"] for one in (*report["flags"], *report["segments"])}
+    assert (outcomes["checkout"], outcomes["berlin"]) == ("unchanged", "unchanged")
+    assert outcomes["colour"] == "updated"  # on for everybody without a rule, and now by one
+    assert cli.json("show", "colour")["variants"][1] == {"name": "off", "value": ""}
+
+
+def test_out_for_flagd_and_read_by_its_provider(cli: Cli, tmp_path: Path) -> None:
+    make_flags(cli)
+    file = tmp_path / "flags.json"
+    cli.ok("export", "--format", "flagd", "-e", "production", "-o", str(file))
+    provider = FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=str(file))
+    try:
+        provider.initialize(EvaluationContext())
+        for city in ("Berlin", "Bonn"):
+            context = EvaluationContext("ada", {"city": city})
+            enabled = provider.resolve_boolean_details("checkout", False, context).value
+            explained = cli.json("explain", "checkout", "-e", "production", "-u", "ada", "-a", f"city={city}")
+            assert enabled is explained["enabled"] is (city == "Berlin")
+        assert provider.resolve_string_details("colour", "", EvaluationContext("ada")).value == "#f00"
+    finally:
+        provider.shutdown()
+
+
+def test_what_cannot_be_said_there_is_refused(cli: Cli, tmp_path: Path) -> None:
+    make_flags(cli)
+    cli.ok("create", "half")
+    cli.ok("rollout", "half", "50%", "-e", "production")
+    cli.ok("on", "half", "-e", "production")
+    cli.ok("rule", "add", "colour", "-e", "production", "--if", "city is Bonn", "--serve", "off")
+    file = tmp_path / "flags.json"
+    command = ("export", "--format", "flagd", "-e", "production", "-o", str(file))
+    refused = cli(*command)
+    assert refused.code == 1
+    assert "rules[0].rollout: flagd draws by another hash" in refused.err
+    assert refused.err.endswith("fader: half is refused, so nothing is exported (--skip-refused goes on without)\n")
+    assert not file.exists()
+    cli.ok(*command, "--skip-refused")
+    assert sorted(json.loads(file.read_text("utf-8"))["flags"]) == ["checkout", "colour"]
+    cli.ok(*command, "--accept", "redrawn", "--accept", "disputed")
+    assert sorted(json.loads(file.read_text("utf-8"))["flags"]) == ["checkout", "colour", "half"]
+
+
+def test_scripts_get_the_document_with_the_report(cli: Cli) -> None:
+    make_flags(cli)
+    document = json.loads(cli("export", "--format", "flagd", "-e", "production").out)
+    assert document["metadata"]["flagSetId"].endswith("/production")
+    report = cli.json("export", "--format", "flagd", "-e", "production")
+    assert report["document"] == document
+    assert {one["outcome"] for one in report["flags"]} == {"exported"}

@@ -1,11 +1,13 @@
-"""``import``: what another flag service has becomes flags of ours."""
+"""``import`` and ``export``: flags come from other flag services, and go there."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
+from rich.console import Console
 from rich.markup import escape
 
 from fader_cli.api import path_of
@@ -16,20 +18,15 @@ from fader_cli.options import dry_run_option, reason_option, with_session
 from fader_cli.session import Session, plural
 
 _FORMATS: Final = ("unleash", "launchdarkly", "flagd")
-_STYLES: Final = {"created": "on", "updated": "hint", "unchanged": "quiet", "refused": "off"}
+_EXPORTS: Final = ("unleash", "flagd")
+_STYLES: Final = {"created": "on", "updated": "hint", "unchanged": "quiet", "exported": "quiet", "refused": "off"}
 _MEANINGS: Final = {
     "disputed": "the other service's own SDKs differ here",
     "redrawn": "as many users as before, but others",
 }
 
 _file: Final = click.Path(exists=True, dir_okay=False, allow_dash=True)
-
-
-@click.command("import")
-@click.argument("form", type=click.Choice(_FORMATS), metavar="FORMAT")
-@click.argument("file", type=_file, metavar="FILE")
-@click.option("--segments", "segments_file", type=_file, metavar="FILE", help="Segments that FILE only names.")
-@click.option(
+_accept: Final = click.option(
     "--accept",
     type=click.Choice(tuple(_MEANINGS)),
     multiple=True,
@@ -37,6 +34,13 @@ _file: Final = click.Path(exists=True, dir_okay=False, allow_dash=True)
     + "; ".join(f"{name} ({meaning})" for name, meaning in _MEANINGS.items())
     + ".",
 )
+
+
+@click.command("import")
+@click.argument("form", type=click.Choice(_FORMATS), metavar="FORMAT")
+@click.argument("file", type=_file, metavar="FILE")
+@click.option("--segments", "segments_file", type=_file, metavar="FILE", help="Segments that FILE only names.")
+@_accept
 @click.option("--skip-refused", is_flag=True, help="Import what can be, and leave the rest.")
 @reason_option
 @dry_run_option
@@ -87,11 +91,18 @@ def import_command(
     else:
         session.emit(report, lambda: _show(session, report, is_done=False))
     if refused and not skip_refused:
-        count = plural(len(refused), "thing") if len(refused) > 1 else refused[0]["key"]
-        verb = "would be" if dry_run else "is" if len(refused) == 1 else "are"
-        raise CliError(
-            f"{count} {verb} refused, so nothing is imported", "--skip-refused imports the others", ExitCode.FAILED
-        )
+        raise _refusal(refused, "imported", "would be" if dry_run else "are")
+
+
+def _refusal(refused: list[dict[str, Any]], done: str, verb: str) -> CliError:
+    subject, verb = (
+        (refused[0]["key"], "is" if verb == "are" else verb) if len(refused) == 1 else (str(len(refused)), verb)
+    )
+    return CliError(
+        f"{subject} {verb} refused, so nothing is {done}",
+        "--skip-refused goes on without",
+        ExitCode.FAILED,
+    )
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -125,15 +136,7 @@ def _show(session: Session, report: dict[str, Any], *, is_done: bool) -> None:
         out.print(f"[quiet]{escape(remark)}[/]")
     segments = len(report["segments"])
     for position, one in enumerate(_things(report)):
-        outcome = one["outcome"]
-        if outcome != "unchanged" or one["remarks"]:
-            noun = "segment " if position < segments else ""
-            out.print(f"[{_STYLES[outcome]}]{outcome:<9}[/]  {noun}[key]{escape(one['key'])}[/]")
-        for refusal in one["refusals"]:
-            hint = f" [hint]{escape(refusal['hint'])}[/]" if refusal["hint"] else ""
-            out.print(f"           {_place(refusal['path'])}{escape(refusal['reason'])}{hint}", soft_wrap=True)
-        for remark in one["remarks"]:
-            out.print(f"           [quiet]{_place(remark['path'])}{escape(remark['text'])}[/]", soft_wrap=True)
+        _show_one(out, one, "segment " if position < segments else "")
     counts = Counter(one["outcome"] for one in _things(report))
     told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in _STYLES if counts[outcome]) or "nothing there"
     where = f"in [key]{escape(report['environment'])}[/]"
@@ -142,8 +145,51 @@ def _show(session: Session, report: dict[str, Any], *, is_done: bool) -> None:
         out.print("[quiet]nothing is changed yet[/]")
 
 
+def _show_one(out: Console, one: dict[str, Any], noun: str) -> None:
+    outcome = one["outcome"]
+    if outcome not in ("unchanged", "exported") or one["remarks"]:
+        out.print(f"[{_STYLES[outcome]}]{outcome:<9}[/]  {noun}[key]{escape(one['key'])}[/]")
+    for refusal in one["refusals"]:
+        hint = f" [hint]{escape(refusal['hint'])}[/]" if refusal["hint"] else ""
+        out.print(f"           {_place(refusal['path'])}{escape(refusal['reason'])}{hint}", soft_wrap=True)
+    for remark in one["remarks"]:
+        out.print(f"           [quiet]{_place(remark['path'])}{escape(remark['text'])}[/]", soft_wrap=True)
+
+
 def _place(path: str) -> str:
     return f"{escape(path)}: " if path else ""
 
 
-COMMANDS: Final = (import_command,)
+@click.command("export")
+@click.option("--format", "form", type=click.Choice(_EXPORTS), required=True, help="For whom.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Not to the screen."
+)
+@_accept
+@click.option("--skip-refused", is_flag=True, help="Export what can be, and leave the rest.")
+@with_session(environment=True)
+def export_command(
+    session: Session, form: str, output: Path | None, accept: tuple[str, ...], skip_refused: bool
+) -> None:
+    """Write flags down for another service, exactly or not at all.
+
+    For unleash, to be imported on its project page, or back here; for flagd, a file for its providers. The document
+    goes to standard output, and what there is to say of it to standard error.
+    """
+    path = path_of("projects", session.project, "environments", session.environment, "export")
+    found = session.api.get(path, format=form, accept=accept)
+    refused = [one for one in found["flags"] if one["outcome"] == "refused"]
+    for one in found["flags"]:
+        _show_one(session.notes, one, "")
+    if refused and not skip_refused:
+        raise _refusal(refused, "exported", "are")
+    text = msgspec.json.format(msgspec.json.encode(found if session.as_json else found["document"]), indent=2) + b"\n"
+    if output is None:
+        sys.stdout.write(text.decode())
+    else:
+        output.write_bytes(text)
+        count = plural(len(found["flags"]) - len(refused), "flag")
+        session.notes.print(f"{count} of [key]{escape(session.environment)}[/] in {escape(str(output))}")
+
+
+COMMANDS: Final = (import_command, export_command)

@@ -85,7 +85,9 @@ def _together(plain: Fitted, held: Definition, *, is_used_elsewhere: bool) -> Fi
     names: dict[str, str] = {}
     errors: list[FieldError] = []
     given = {variant.name: variant for variant in plain.variants}
-    if _same_value(given[plain.off_variant], variants[held.off_variant]):
+    off = given[plain.off_variant]
+    if off.value is None or _same_value(off, variants[held.off_variant]):
+        # An off variant without a value says nothing of what is given while the flag is off: that stays.
         names[plain.off_variant] = held.off_variant
     elif is_used_elsewhere:
         errors.append(

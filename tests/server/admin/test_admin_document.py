@@ -150,6 +150,9 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
     imported = {"format": "unleash", "environment": "production", "document": foreign}
     call("POST", f"{base}/import", imported, status=422)
     call("POST", f"{base}/import", imported | {"skip_refused": True}, status=200)
+    call("GET", f"{base}/environments/production/export?format=flagd", status=200)
+    call("GET", f"{base}/environments/production/export?format=unleash&accept=redrawn&accept=disputed", status=200)
+    call("GET", f"{base}/environments/nowhere/export?format=flagd", status=404)
     call("POST", f"{place}/on", status=200)
     call("POST", f"{place}/rollout", {"percentage": 12.5, "by": "account"}, status=200)
     call("POST", f"{place}/rules", {"id": "r", "segments": ["s"], "variant": "x"}, status=201)

@@ -37,7 +37,7 @@ EXPECTED = {
     },
     ("viewer", "environment"): {
         "get_environment", "explain_flag", "get_compatibility", "get_acknowledgements", "list_clients",
-        "get_ramp", "preview_ramp",
+        "get_ramp", "preview_ramp", "export_flags",
     },
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",

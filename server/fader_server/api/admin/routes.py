@@ -12,6 +12,7 @@ from fader_server.api.admin.clients import client_routes
 from fader_server.api.admin.configurations import configuration_routes
 from fader_server.api.admin.credentials import key_routes, token_routes
 from fader_server.api.admin.explaining import explaining_routes
+from fader_server.api.admin.exporting import export_routes
 from fader_server.api.admin.flags import flag_routes
 from fader_server.api.admin.history import history_routes
 from fader_server.api.admin.idempotency import answered_before
@@ -42,6 +43,7 @@ _ROUTERS: Final = (
     segment_routes,
     member_routes,
     import_routes,
+    export_routes,
     history_routes,
     client_routes,
     key_routes,

@@ -162,6 +162,9 @@ def test_the_demo_in_plain_lines(unsigned: Cli, settings: Path, tmp_path: Path) 
     assert seen[-2] == 480
     assert len(seen) == 5
     assert re.findall(r"the same (\d+) among them", done.out) == [str(number) for number in seen[:3]]
+    assert re.search(r"turned back by the ramp at 10 %, \d+ s after it began", done.out)
+    assert re.search(r"payment: \d+ of \d+ users with the feature failed, and 2 of \d+ without", done.out)
+    assert "applied by 1 of 1 SDK processes" in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines())
     assert not list(tmp_path.glob("fader-demo-*"))
     assert not settings.exists()

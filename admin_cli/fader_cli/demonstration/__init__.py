@@ -1,0 +1,1 @@
+"""The demo: a server, a shop, and two acts."""

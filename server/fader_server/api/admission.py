@@ -113,6 +113,10 @@ class Admission:
         """As ``snapshot``, for who goes on asking there if not."""
         return self._snapshots.lets_in(size + _EACH, self._clock())
 
+    def has_room_for_snapshot(self, size: int) -> bool:
+        """Whether one of so many bytes could be sent now. Nothing is counted."""
+        return self._snapshots.level(self._clock()) >= size + _EACH
+
     def members(self, size: int) -> None:
         """Send a part of a long list, in so many bytes. It has an allowance of its own, so that nobody waits for a
         snapshot because others fetch a list.

@@ -1,7 +1,9 @@
 """The events that lead Unleash's SDKs from one version to another."""
 
+import gc
 import json
 import re
+import weakref
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +14,7 @@ from msgspec.structs import replace
 from fader.model import Flag, Prerequisite, Rule, Segment, Snapshot
 from fader_server.api.unleash.encoding import UnleashEncoding
 from fader_server.api.unleash.tags import FORM, is_ahead, tag_of, version_held, version_of
-from fader_server.api.unleash.views import View
+from fader_server.api.unleash.views import View, Views
 from fader_server.distribution.events import Version
 
 ON = Flag(key="a", enabled=True)
@@ -137,6 +139,15 @@ def test_some_features() -> None:
         "feature-removed a",
         "feature-updated b",
     ]
+
+
+def test_a_view_is_there_for_as_long_as_its_environment() -> None:
+    views, scene = Views(), Scene(ON)
+    view = weakref.ref(views.of(scene))
+    assert views.of(scene) is view()
+    del scene
+    gc.collect()
+    assert view() is None
 
 
 # On streams.

@@ -67,7 +67,7 @@ def _is_to_stream(services: UnleashServices, asked: dict[bytes, bytes], encoded:
     steering, name = services.steering, name_of(asked)
     if not steering.is_due(asked, name) or services.sdk.distributor.is_closing:
         return False
-    if not services.sdk.admission.lets_snapshot_in(len(encoded.gzipped)):
+    if not services.sdk.admission.has_room_for_snapshot(len(encoded.plain)):
         return False
     steering.note(name)
     return True

@@ -13,6 +13,8 @@ MEASUREMENTS = (
     "rolling_restart",
     "reconnect_storm",
     "segments",
+    "unleash",
+    "ofrep",
 )
 CROWDS = ("fan_out", "steady_changes", "sdk_processes", "nodes_fan_out")
 

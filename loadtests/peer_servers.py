@@ -24,6 +24,16 @@ CLIENT: Final = "*:development.a-client-of-the-load-test"
 _PATIENCE: Final = 60.0
 
 
+def has_node() -> bool:
+    """Whether there is what Unleash's server needs."""
+    return all(_node())
+
+
+def _node() -> tuple[str, str]:
+    """Where npm and Node are; nothing where they are not."""
+    return shutil.which("npm") or "", shutil.which("node") or ""
+
+
 @contextmanager
 def _running(command: Sequence[str], variables: Mapping[str, str], folder: Path, answers: str) -> Iterator[int]:
     """A process for the time of a ``with`` block, from when it answers on; its id."""
@@ -59,9 +69,7 @@ def running_unleash(folder: Path, features: Sequence[Mapping[str, Any]]) -> Iter
     Returns:
         The id of its process, and its port.
     """
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        raise SystemExit("Unleash's server needs Node and npm, and they are not on the path")
+    npm, node = _node()
     install = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     installed = installed_once("unleash-server", [_PEERS / "package.json"], lambda _: install)
     postgres, port = PostgresServer(), free_port()

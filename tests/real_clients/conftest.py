@@ -1,12 +1,16 @@
-"""The clients of others, each in a process that all tests of a worker share."""
+"""The clients of others, each in a process that all tests of a worker share, and a server for those of them that need
+nothing of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from processes import ServerProcess, running_server
 from real_clients.client_process import ClientProcess
 from real_clients.clients import COMMANDS
+
+NewKey = Callable[[str], dict[str, str]]
 
 
 class ClientProcesses:
@@ -27,3 +31,24 @@ def clients() -> Iterator[ClientProcesses]:
     """Where to make clients: ``clients["Unleash for Node"].create(…)``."""
     with ExitStack() as until:
         yield ClientProcesses(until)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that many tests share: each has flags of its own, and a key of its own where it counts streams."""
+    # With heartbeats far more often than usual, so that all clients get to see some.
+    hurried = {"FADER_HEARTBEAT_SECONDS": "0.2", "FADER_POLL_SECONDS": "0.5", "FADER_MAX_STREAMS_PER_KEY": "4"}
+    with running_server(tmp_path_factory.mktemp("real-clients") / "server", **hurried) as server:
+        yield server
+
+
+@pytest.fixture
+def new_key(server: ServerProcess, request: pytest.FixtureRequest) -> NewKey:
+    """Makes a key for ``production``, for servers or for clients: its ``id`` and its ``secret``."""
+
+    def make(kind: str) -> dict[str, str]:
+        wanted = {"name": request.node.name[:100], "environment": "production", "kind": kind}
+        made: dict[str, str] = server.admin.ok("POST", "/projects/default/keys", wanted)
+        return made
+
+    return make

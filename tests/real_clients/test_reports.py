@@ -1,26 +1,12 @@
 """What clients of others report of themselves, and what they are told who have a key of the wrong kind."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from processes import ServerProcess, running_server, wait_for
+from processes import ServerProcess, wait_for
 from real_clients.clients import BROWSER, NODE, PYTHON
-from real_clients.conftest import ClientProcesses
+from real_clients.conftest import ClientProcesses, NewKey
 
-pytestmark = pytest.mark.xdist_group("reports of real clients")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with running_server(tmp_path_factory.mktemp("reports") / "server") as server:
-        yield server
-
-
-def new_client_key(server: ServerProcess) -> str:
-    wanted = {"name": "a browser", "environment": "production", "kind": "client"}
-    return str(server.admin.ok("POST", "/projects/default/keys", wanted)["secret"])
+pytestmark = pytest.mark.xdist_group("changes to real clients")
 
 
 def counts(server: ServerProcess, flag: str) -> dict[str, int]:
@@ -46,19 +32,18 @@ def test_what_was_evaluated_in_node_is_counted(server: ServerProcess, clients: C
     client.close()
 
 
-def test_what_a_browser_evaluated_is_counted(tmp_path: Path, clients: ClientProcesses) -> None:
-    with running_server(tmp_path / "server") as server:
-        server.admin.create_flag("new-search")
-        server.admin.verb("new-search", "on")
-        client = clients[BROWSER].create(server.url, new_client_key(server))
+def test_what_a_browser_evaluated_is_counted(server: ServerProcess, clients: ClientProcesses, new_key: NewKey) -> None:
+    server.admin.create_flag("in-a-browser")
+    server.admin.verb("in-a-browser", "on")
+    client = clients[BROWSER].create(server.url, new_key("client")["secret"], context={"userId": "7"})
 
-        client.ask("flush", flags=["new-search", "new-search"])
-        client.close()
+    client.ask("flush", flags=["in-a-browser", "in-a-browser"])
+    client.close()
 
-        # It is added up in memory, and written at times, and when the server ends.
-        server.terminate()
-        server.start()
-        assert counts(server, "new-search") == {"on": 2}
+    # It is added up in memory, and written at times, and when the server ends.
+    server.terminate()
+    server.start()
+    assert sum(counts(server, "in-a-browser").values()) == 2
 
 
 @pytest.mark.parametrize("mode", ["polling", "streaming"])
@@ -74,11 +59,13 @@ def test_clients_in_node_are_listed(mode: str, server: ServerProcess, clients: C
     client.close()
 
 
-def test_a_key_of_the_other_kind_opens_nothing(server: ServerProcess, clients: ClientProcesses) -> None:
+def test_a_key_of_the_other_kind_opens_nothing(
+    server: ServerProcess, clients: ClientProcesses, new_key: NewKey
+) -> None:
     server.admin.create_flag("for-servers-only")
     server.admin.verb("for-servers-only", "on")
 
-    with_clients_key = clients[PYTHON].create(server.url, new_client_key(server))
+    with_clients_key = clients[PYTHON].create(server.url, new_key("client")["secret"])
     with_servers_key = clients[BROWSER].create(server.url, server.sdk_key())
 
     assert not with_clients_key.is_enabled("for-servers-only")

@@ -80,6 +80,7 @@ class Way:
 WAYS = [
     Way(NODE, {"mode": "polling"}),
     Way(NODE, {"mode": "streaming"}),
+    Way(NODE, {"mode": "delta"}),
     Way(PYTHON, {"mode": "polling"}),
     Way(PYTHON, {"mode": "streaming"}),
     Way(OLD_PYTHON, {"mode": "polling"}),

@@ -1,7 +1,6 @@
 """Unleash's SDKs for Python, with one URL and one key changed: as far as they show it, nothing else has."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,11 @@ from real_clients.clients import OLD_PYTHON, PYTHON
 from real_clients.conftest import ClientProcesses
 from server_commands import program
 
-pytestmark = pytest.mark.xdist_group("Unleash for Python")
+pytestmark = pytest.mark.xdist_group("changes to real clients")
 
 ALL_WAYS = pytest.mark.parametrize(
     ("name", "mode"), [(PYTHON, "polling"), (PYTHON, "streaming"), (OLD_PYTHON, "polling")]
 )
-BOTH_MODES = pytest.mark.parametrize("mode", ["polling", "streaming"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with running_server(tmp_path_factory.mktemp("unleash-python") / "server", FADER_POLL_SECONDS="0.5") as server:
-        yield server
 
 
 def shows(client: Client, flag: str, enabled: bool) -> None:
@@ -67,26 +59,6 @@ def test_they_answer_what_is_configured_and_follow_it(
     client.close()
 
 
-@pytest.mark.parametrize("name", [PYTHON, OLD_PYTHON])
-def test_they_go_on_without_the_server_and_follow_it_when_it_is_back(
-    name: str, tmp_path: Path, clients: ClientProcesses
-) -> None:
-    with running_server(tmp_path / "server") as server:
-        flag = some_flag(server)
-        server.admin.verb(flag, "on")
-        client = clients[name].create(server.url, server.sdk_key(), refresh=1)
-        shows(client, flag, True)
-        before = len(client.news)
-
-        server.kill()
-        wait_for(lambda: len(client.news) > before, "it to notice")
-        assert client.is_enabled(flag, userId="ada")
-        server.start()
-        server.admin.verb(flag, "off")
-        shows(client, flag, False)
-        client.close()
-
-
 @ALL_WAYS
 def test_a_revoked_key_takes_no_flags_away(
     name: str, mode: str, server: ServerProcess, clients: ClientProcesses
@@ -107,10 +79,7 @@ def test_a_revoked_key_takes_no_flags_away(
     client.close()
 
 
-@BOTH_MODES
-def test_a_restored_database_is_followed_to_lower_revisions(
-    mode: str, tmp_path: Path, clients: ClientProcesses
-) -> None:
+def test_a_restored_database_is_followed_to_lower_revisions(tmp_path: Path, clients: ClientProcesses) -> None:
     with running_server(tmp_path / "server", FADER_POLL_SECONDS="0.1") as server:
         url, file = f"sqlite:///{server.database}", str(tmp_path / "backup.db")
         server.admin.create_flag("checkout")
@@ -118,14 +87,20 @@ def test_a_restored_database_is_followed_to_lower_revisions(
         assert program("backup", file, DATABASE_URL=url).code == 0
         for verb in ("off", "on", "off"):
             server.admin.verb("checkout", verb)
-        client = clients[PYTHON].create(server.url, server.sdk_key(), mode=mode, refresh=1)
-        shows(client, "checkout", False)
+        both = [
+            clients[PYTHON].create(server.url, server.sdk_key(), mode=mode, refresh=1)
+            for mode in ("polling", "streaming")
+        ]
+        for client in both:
+            shows(client, "checkout", False)
 
         assert program("restore", file, DATABASE_URL=url).code == 0
-        shows(client, "checkout", True)
+        for client in both:
+            shows(client, "checkout", True)
         server.admin.verb("checkout", "off")
-        shows(client, "checkout", False)
-        client.close()
+        for client in both:
+            shows(client, "checkout", False)
+            client.close()
 
 
 @ALL_WAYS

@@ -1,4 +1,5 @@
-// Unleash's SDK for Node, driven by lines. Its requests are described in `unleash_sdk.py`.
+// Unleash's SDK for Node, driven by lines. Its requests are described in `unleash_sdk.py`. There is a third mode here,
+// "delta": polls that are answered with what has changed.
 'use strict';
 
 const { InMemStorageProvider, Unleash } = require('unleash-client');
@@ -21,7 +22,7 @@ serve({
       refreshInterval: refresh * 1000,
       metricsInterval: 0x7fffffff, // sent when asked for
       storageProvider: new InMemStorageProvider(),
-      experimentalMode: { type: mode },
+      experimentalMode: mode === 'delta' ? { type: 'polling', format: 'delta' } : { type: mode },
       skipInstanceCountWarning: true,
     });
     const news = [];

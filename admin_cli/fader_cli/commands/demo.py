@@ -90,8 +90,8 @@ def _play(session: Session, api: Api, flags: Client, speed: float, *, live: bool
     finally:
         shop.close()
     session.out.print(
-        "\n  That was a real server and a real SDK: up in steps that keep whoever had it, down at\n"
-        "  once, and down by itself. Your own: [key]fader serve[/], then [key]fader create NAME[/]"
+        "\n  That was a real server and a real SDK: up in steps that keep whoever had it,\n"
+        "  down at once, and down by itself. Your own: [key]fader serve[/], [key]fader create NAME[/]"
     )
 
 

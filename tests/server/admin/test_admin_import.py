@@ -263,3 +263,14 @@ def test_a_document_that_cannot_be_read_is_refused_as_a_whole(
 def test_environment_and_project_must_exist(admin: AdminClient, project: str) -> None:
     assert run(admin, project, EXPORT, environment="prod").status == 404
     assert run(admin, "nowhere", EXPORT).status == 404
+
+
+def test_a_flag_that_is_in_a_ramp_is_left_to_it(admin: AdminClient, project: str) -> None:
+    half = [{"name": "flexibleRollout", "parameters": {"rollout": "50", "groupId": "new"}}]
+    assert outcomes(run(admin, project, features({"name": "new", "strategies": half}))) == {"new": "created"}
+    place = f"/projects/{project}/flags/new/environments/production"
+    assert admin.post(f"{place}/ramp", {"steps": [{"percentage": 60}, {"percentage": 100}]}).status == 201
+    answer = run(admin, project, features({"name": "new", "strategies": half}), "?dry_run=true")
+    assert reasons(answer, "new") == [("", "the flag is in a ramp here, which would go on from what is imported")]
+    assert admin.post(f"{place}/ramp/abort", {}).status == 200
+    assert outcomes(run(admin, project, features({"name": "new", "strategies": half}))) == {"new": "updated"}

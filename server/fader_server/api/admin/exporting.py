@@ -1,5 +1,6 @@
 """Export of what an environment has, as documents of other flag services."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from litestar import Router, get
@@ -63,7 +64,8 @@ async def export_flags(
         definitions = await flags.definitions(connection, project, snapshot.flags)
     # A flag that was removed in between is in neither.
     snapshot = replace(snapshot, flags={key: flag for key, flag in snapshot.flags.items() if key in definitions})
-    found = FORMATS[form](snapshot, definitions, frozenset(accept or ()))
+    # In a thread, for large environments take a while, and others have their turns meanwhile.
+    found = await asyncio.to_thread(FORMATS[form], snapshot, definitions, frozenset(accept or ()))
     return ExportView(
         environment=environment,
         revision=snapshot.revision,

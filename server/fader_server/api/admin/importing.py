@@ -1,5 +1,7 @@
 """Import of what other flag services have."""
 
+import asyncio
+
 from litestar import Response, Router, post
 from litestar.params import JSONBody
 from msgspec import Struct
@@ -8,7 +10,7 @@ from fader_server.api.admin.operations import DryRun, answer, intent, writing
 from fader_server.api.admin.requests import ImportDocument
 from fader_server.api.admin.services import Admin, InPath, Principal
 from fader_server.errors import FieldError, Invalid
-from fader_server.flags.importing import ImportCommand, Imported, ImportReport, Outcome
+from fader_server.flags.imported import ImportCommand, Imported, ImportReport, Outcome
 from fader_server.imports import FORMATS
 from fader_server.imports.wanted import UnreadableError
 from fader_server.unleash.notes import Severity
@@ -68,7 +70,8 @@ async def import_flags(
     admin: Admin, principal: Principal, project: InPath, data: JSONBody[ImportDocument], dry_run: DryRun = False
 ) -> Response[ImportView]:
     try:
-        wanted = FORMATS[data.format](data.document, data.environment)
+        # In a thread, for large documents take a while, and others have their turns meanwhile.
+        wanted = await asyncio.to_thread(FORMATS[data.format], data.document, data.environment)
     except UnreadableError as error:
         path = f"document{'' if error.path[:1] in ('', '[') else '.'}{error.path}"
         raise Invalid.of([FieldError(path, error.detail, error.hint)]) from None

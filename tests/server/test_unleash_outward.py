@@ -227,7 +227,7 @@ def test_a_share_that_is_turned_off_keeps_all_off_whom_the_rule_means() -> None:
 
 def test_a_variant_travels_with_its_value_as_text() -> None:
     state = seen(coloured(Rule(rollout=HALF, variant="blue")))
-    assert as_json(state.features["theme"].strategies[0].variants) == [
+    assert as_json(state.features["theme"].variants) == [
         {
             "name": "blue",
             "weight": 1000,
@@ -258,6 +258,24 @@ def test_a_split_that_is_salted_as_the_feature_becomes_the_features() -> None:
 
     assert [variant["name"] for variant in sent["variants"]] == ["red", "blue"]
     assert [strategy["variants"] for strategy in sent["strategies"]] == [[], []]
+
+
+def test_a_feature_names_what_its_last_rule_serves_where_it_has_no_split() -> None:
+    rules = (Rule(id="a", constraints=(PRO,), variant="red"), Rule(id="b", variant="blue"))
+    sent = as_json(seen(coloured(*rules)).features["theme"])
+
+    assert [variant["name"] for variant in sent["variants"]] == ["blue"]
+    assert [[variant["name"] for variant in strategy["variants"]] for strategy in sent["strategies"]] == [["red"], []]
+
+
+def test_a_feature_names_what_no_strategy_can_rather_than_what_one_could() -> None:
+    by_user = split(("red", 1), ("blue", 3), by="targeting_key")
+    by_session = split(("red", 1), ("blue", 1), by="session_id")
+    either = (Rule(id="a", constraints=(PRO,), split=by_user), Rule(id="b", rollout=HALF, split=by_session))
+    state = seen(coloured(*either))
+
+    assert state.notes == {}
+    assert [variant.stickiness for variant in state.features["theme"].variants] == ["sessionId", "sessionId"]
 
 
 def test_a_feature_names_no_variants_where_one_of_its_strategies_gives_none() -> None:

@@ -70,29 +70,47 @@ def strategies_of(flag: model.Flag, segments: Segments, notebook: Notebook) -> S
         notebook: Takes what Unleash's SDKs will not see as it is, under the rules' paths.
     """
     # Variants of the feature are understood by older SDKs than those of strategies. But where the feature has variants,
-    # a strategy without any gives one of these; so if one is to give none, the others name their own, and if they
-    # cannot, each does.
-    attempts = (_attempt(flag, segments, naming) for naming in _Naming)
-    found, notes = next(attempt for attempt in attempts if attempt is not None)
-    notebook.add(notes)
-    return found
+    # a strategy without any gives one of these; so if one is to give none, the others name their own. The last way
+    # gives a variant to who is to have none: better than nothing at all.
+    best = _attempt(flag, segments, _Naming.FEATURES)
+    if best.lacks != _NOTHING:
+        best = min(best, _attempt(flag, segments, _Naming.STRATEGIES), key=lambda attempt: attempt.lacks)
+    if not best.gives_none_to_all_who_get_none:
+        best = _attempt(flag, segments, _Naming.ALWAYS)
+    notebook.add(best.notes)
+    return best.strategies
 
 
-def _attempt(flag: model.Flag, segments: Segments, naming: "_Naming") -> tuple[Strategies, tuple[Note, ...]] | None:
-    """The strategies, and notes on them; ``None`` if one of them would give a variant that is to give none."""
+class _Attempt(Struct, frozen=True):
+    """What a flag's rules become in one way of naming variants."""
+
+    strategies: Strategies
+    notes: tuple[Note, ...]
+    gives_none_to_all_who_get_none: bool
+
+    @property
+    def lacks(self) -> tuple[bool, int]:
+        """How bad it is: whether somebody gets a variant who is to have none, and how often fewer are let in."""
+        return not self.gives_none_to_all_who_get_none, sum(not note.is_remark for note in self.notes)
+
+
+_NOTHING: Final = (False, 0)
+
+
+def _attempt(flag: model.Flag, segments: Segments, naming: "_Naming") -> _Attempt:
     notes = Notebook()
     translator = _Translator(flag, segments, notes, naming)
     found = translator.strategies()
-    return None if found.variants and translator.gives_none else (found, notes.notes)
+    return _Attempt(found, notes.notes, not (found.variants and translator.gives_none))
 
 
 class _Naming(Enum):
-    """Where the variants of a split are named that is salted as the feature is."""
+    """Where variants are named that either could name, the feature or a strategy."""
 
     FEATURES = auto()
-    """By the feature, wherever its rules share one split."""
+    """By the feature: those of its first split that is salted as it is, or else those of its last rule."""
     STRATEGIES = auto()
-    """By the strategy, wherever it can say how they are shared out."""
+    """By the strategy, wherever it can say how they are shared out; else by the feature."""
     ALWAYS = auto()
     """The same; and a strategy that would give no variant names the one that stands for it."""
 
@@ -108,8 +126,16 @@ class _Translator:
         self._notebook = notebook
         self._cast = Cast.of(flag)
         self._undecided: Clauses = EVERYBODY
-        self._shared: Serving | None = None
+        self._shared: Serving | None = self._preferred() if naming is _Naming.FEATURES else None
         self._variants: tuple[WireVariant, ...] = ()
+
+    def _preferred(self) -> Serving | None:
+        """What the feature is to name, if anything."""
+        servings = [serving for rule in self._flag.rules if (serving := self._cast.serving(rule)) is not None]
+        named = [each for each in servings if not self._cast.may_be_off(each) and not self._cast.is_valueless(each)]
+        own = ("", self._flag.key)
+        splits = (each for each in named if each.split is not None and each.split.salt in own)
+        return next(splits, None) or next((each for each in reversed(named) if each.split is None), None)
 
     def strategies(self) -> Strategies:
         if not self._flag.rules:
@@ -196,7 +222,10 @@ class _Translator:
             self.gives_none = True
             return [(parameters, ())]
         if serving.split is None:
-            return [(parameters, serving.wire(self._cast, by))]
+            variants = serving.wire(self._cast, by)
+            if self._naming is _Naming.FEATURES and serving == self._shared:
+                return [self._by_feature(parameters, serving, variants)]
+            return [(parameters, variants)]
         return self._shared_out(serving, serving.split, parameters, place, is_hashed=is_hashed)
 
     def _shared_out(
@@ -237,7 +266,8 @@ class _Translator:
 
     def _is_the_features(self, serving: Serving, split_group: str) -> bool:
         """Whether the feature can name what a split serves: it is salted as the feature is, and no other is named."""
-        return split_group == self._flag.key and self._shared in (None, serving)
+        is_free = self._shared is None and self._naming is not _Naming.FEATURES
+        return split_group == self._flag.key and (is_free or self._shared == serving)
 
     def _by_feature(
         self, parameters: WireParameters, serving: Serving, variants: tuple[WireVariant, ...]

@@ -32,23 +32,12 @@ class Trust:
             self.context()
 
     def proxy(self) -> str | None:
-        """The URL of the proxy that the environment names for this server (``HTTPS_PROXY``, ``NO_PROXY``, …).
-
-        A server on this same machine is never asked for by way of another.
-        Only the environment is asked: what macOS keeps in its system settings cannot be read safely after a fork.
+        """The URL of the proxy that the environment names for this server.
 
         Raises:
             ValueError: It is of a kind that cannot be used.
         """
-        parts = urlsplit(self._settings.url)
-        proxy = urllib.request.getproxies_environment().get(parts.scheme)
-        if not proxy or parts.hostname in _HERE or urllib.request.proxy_bypass_environment(parts.netloc):  # type: ignore[attr-defined]
-            return None
-        if "://" not in proxy:
-            proxy = f"http://{proxy}"
-        if urlsplit(proxy).scheme not in {"http", "https"}:
-            raise ValueError("only HTTP and HTTPS proxies are supported")
-        return proxy
+        return proxy_before(self._settings.url)
 
     def context(self) -> ssl.SSLContext | None:
         """How to verify the server; ``None`` where nothing is encrypted.
@@ -63,3 +52,26 @@ class Trust:
         if type(self._context) is not ssl.SSLContext:
             self._context = client_context(self._settings.ca_file)
         return self._context
+
+
+def proxy_before(url: str) -> str | None:
+    """The URL of the proxy that the environment names for a server (``HTTPS_PROXY``, ``NO_PROXY``, …).
+
+    A server on this same machine is never asked for by way of another.
+    Only the environment is asked: what macOS keeps in its system settings cannot be read safely after a fork.
+
+    Args:
+        url: The server's.
+
+    Raises:
+        ValueError: It is of a kind that cannot be used.
+    """
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies_environment().get(parts.scheme)
+    if not proxy or parts.hostname in _HERE or urllib.request.proxy_bypass_environment(parts.netloc):  # type: ignore[attr-defined]
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if urlsplit(proxy).scheme not in {"http", "https"}:
+        raise ValueError("only HTTP and HTTPS proxies are supported")
+    return proxy

@@ -45,9 +45,11 @@ from fader_server.evaluation import Evaluators
 from fader_server.flags.limits import Limits
 from fader_server.logs import logger
 from fader_server.opening import Opening
+from fader_server.outgoing import Outgoing
 from fader_server.ramping.leader import Leader
 from fader_server.ramping.outcomes import Reports
-from fader_server.ramping.worker import Unasked, Worker
+from fader_server.ramping.prometheus import Prometheus
+from fader_server.ramping.worker import Questions, Unasked, Worker
 from fader_server.ramps.moves import Move
 from fader_server.settings import Settings, SettingsError
 from fader_server.standby import Standby
@@ -193,12 +195,16 @@ async def _start(
         clock=now,
         limits=Limits(),
         heartbeat_seconds=settings.heartbeat_seconds,
+        has_prometheus=settings.prometheus_url is not None,
         tracing=telemetry.tracing,
     )
     chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
     chores += [persistently(evaluators.run), persistently(app.state.unleash.followers.run)]
     app.state.reports = reports = Reports(store, now)
-    ramping = Worker(store, app.state.admin.ramps, Leader(store, gathering.node), reports, Unasked(), _log_move)
+    outgoing = Outgoing()
+    stack.callback(outgoing.close)
+    questions = _questions(settings, outgoing)
+    ramping = Worker(store, app.state.admin.ramps, Leader(store, gathering.node), reports, questions, _log_move)
     chores += [persistently(reports.run), persistently(ramping.run)]
     chores.append(ramping.listen(await stack.enter_async_context(bus.subscribe())))
     if not store.is_prepared:
@@ -209,6 +215,12 @@ async def _start(
     await stack.enter_async_context(distributor.running())
     stack.push_async_callback(bus.close)
     await stack.enter_async_context(_side_by_side(chores))
+
+
+def _questions(settings: Settings, outgoing: Outgoing) -> Questions:
+    if settings.prometheus_url is None:
+        return Unasked()
+    return Prometheus(outgoing, settings.prometheus_url, settings.prometheus_token)
 
 
 def _admission(settings: Settings, telemetry: Telemetry) -> Admission:

@@ -61,6 +61,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     initial_client_keys: tuple[str, ...]
     metrics_token: str | None
     unleash_push: bool
+    prometheus_url: str | None
+    prometheus_token: str | None
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port!r})"
@@ -168,6 +170,12 @@ def _redis(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must be a URL such as redis://host:6379/0, or rediss://… with TLS")
     return text
+
+
+def _web(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+        raise ValueError("must be a URL such as https://prometheus.example:9090")
+    return text.rstrip("/")
 
 
 def _prefix(text: str) -> str:
@@ -448,6 +456,24 @@ SETTINGS: Final = (
         default="on",
         meaning="Whether Unleash's SDK for Node, which polls unless it is told otherwise, is asked to open a stream, "
         "so that it hears of changes at once. With `off` it goes on polling: for where a proxy holds streams back.",
+    ),
+    Setting(
+        name="FADER_PROMETHEUS_URL",
+        field="prometheus_url",
+        read=_web,
+        default=None,
+        meaning="A Prometheus, or whatever answers as one, that guards of ramps ask: `https://prometheus.example`, "
+        "with the path below which it has its API, if that is not the root, and `user:password@` before the host, if "
+        "it wants that. Without it, ramps with such guards are refused. `HTTPS_PROXY` and `NO_PROXY` hold for it.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_PROMETHEUS_TOKEN",
+        field="prometheus_token",
+        read=_token,
+        default=None,
+        meaning="What it is asked with, as `Authorization: Bearer …`.",
+        is_secret=True,
     ),
 )
 

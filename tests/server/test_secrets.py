@@ -149,6 +149,8 @@ def test_settings_do_not_show_what_is_secret() -> None:
         "FADER_INITIAL_ADMIN_TOKEN": "fader_planted-3-planted-3",
         "FADER_INITIAL_SDK_KEYS": "default:production.planted-4-planted-4",
         "FADER_METRICS_TOKEN": "planted-5-planted-5",
+        "FADER_PROMETHEUS_URL": "https://me:planted-6@prometheus.example",
+        "FADER_PROMETHEUS_TOKEN": "planted-7-planted-7",
     }
     settings = read_settings(planted)
     assert "planted" not in repr(settings) + str(settings)

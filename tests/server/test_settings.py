@@ -54,6 +54,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("FADER_CORS_ORIGINS", "shop.example", "https://shop.example"),
         ("FADER_CORS_ORIGINS", "https://shop.example/cart", "https://shop.example"),
         ("FADER_TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
+        ("FADER_PROMETHEUS_URL", "prometheus:9090", "https://prometheus.example:9090"),
+        ("FADER_PROMETHEUS_URL", "https://prometheus.example/graph?g0=x", "https://prometheus.example:9090"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_mend(variable: str, value: str, said: str) -> None:

@@ -44,13 +44,19 @@ def checked_by_promtool(metrics: bytes) -> str:
 class Prometheus:
     """A running Prometheus."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, process: "subprocess.Popen[bytes]") -> None:
+        self.url = url
+        self._process = process
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
 
     def api(self, path: str, **parameters: str) -> Any:
         """What its HTTP API answers: https://prometheus.io/docs/prometheus/latest/querying/api/."""
         answer = urllib3.request(
-            "GET", f"{self._url}/api/v1/{path}", fields=parameters, retries=False, timeout=PATIENCE
+            "GET", f"{self.url}/api/v1/{path}", fields=parameters, retries=False, timeout=PATIENCE
         )  # fmt: skip
         document = answer.json()
         assert document["status"] == "success", document
@@ -95,7 +101,7 @@ def running_prometheus(folder: Path, configuration: Mapping[str, Any]) -> Iterat
 
     try:
         wait_for(ready, "Prometheus to be ready")
-        yield Prometheus(url)
+        yield Prometheus(url, process)
     finally:
         process.kill()
         process.wait(PATIENCE)

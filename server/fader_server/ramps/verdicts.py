@@ -67,7 +67,9 @@ def _checked(guard: PrometheusGuard, before: Checked, asked: Mapping[str, float 
     if value is None:
         return replace(before, value=None, unmeasured=before.unmeasured + 1)
     is_beyond = (guard.max is not None and value > guard.max) or (guard.min is not None and value < guard.min)
-    return replace(before, value=value, unmeasured=0, beyond=before.beyond + 1 if is_beyond else 0)
+    # Who was told that nothing could be measured, or that it was too much, has not been told of what comes after that.
+    is_told = before.is_told and is_beyond and not before.unmeasured
+    return Checked(value=value, beyond=before.beyond + 1 if is_beyond else 0, is_told=is_told)
 
 
 def finding(guard: GuardPlan, state: GuardProgress) -> str:

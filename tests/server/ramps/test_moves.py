@@ -224,6 +224,22 @@ def test_what_cannot_be_measured_holds_the_ramp() -> None:
     assert statuses == ["running", "running", "running", "held"]
 
 
+def test_what_can_be_measured_again_is_held_to_its_limit_again() -> None:
+    course = Course(replace(UNGUARDED, prometheus=(ERRORS,)))
+    for _ in range(4):
+        course.look(asked={"errors": None})
+    course.moves.append(ramp.resume(course.plan, course.progress))
+    moves = [course.look(asked={"errors": value}) for value in (0.01, 0.4, 0.4, 0.4)]
+    assert [move.off for move in moves] == [False, False, False, True]
+
+
+def test_what_is_still_beyond_its_limit_is_not_told_twice() -> None:
+    course = Course(replace(UNGUARDED, prometheus=(replace(ERRORS, action="notify"),)))
+    for value in (0.4, 0.4, 0.4, 0.4, 0.4, 0.01, 0.4, 0.4, 0.4):
+        course.look(asked={"errors": value})
+    assert [text for text in course.told if "errors" in text] == ["errors is 0.4, above 0.1, 3 times in a row"] * 2
+
+
 def test_looks_between_checks_are_no_checks() -> None:
     course = Course(replace(UNGUARDED, prometheus=(ERRORS,)))
     course.look(asked={"errors": 0.4})

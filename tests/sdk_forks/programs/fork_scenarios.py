@@ -20,9 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from reporting import be_ready, watch
-
 import fader
+from reporting import be_ready, watch
 
 SCENARIOS: dict[str, Callable[[], int]] = {}
 LOCKS = (type(threading.Lock()), type(threading.RLock()))

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fault-seconds", type=float, default=12.0, help="how long there are random faults")
     group.addoption("--fault-seed", type=int, default=1, help="which random faults there are")
     group = parser.getgroup("real clients")
-    group.addoption("--random-flags", type=int, default=300, help="how many flags real clients are compared by")
+    group.addoption("--random-flags", type=int, default=1000, help="how many flags real clients are compared by")
     group.addoption("--random-seed", type=int, default=1, help="which random flags these are")
 
 

@@ -50,4 +50,4 @@ def test_a_running_client_imports_nothing_beyond_them() -> None:
 
 def test_the_extras_are_the_documented_ones() -> None:
     extras = importlib.metadata.metadata("fader").get_all("Provides-Extra")
-    assert set(extras or []) == {"all", "cli", "otel", "regex", "server"}
+    assert set(extras or []) == {"all", "cli", "openfeature", "otel", "regex", "server"}

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from processes import PATIENCE
@@ -50,13 +51,15 @@ class ClientProcess:
         self._reader.join(PATIENCE)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                pipe.close()
+                with suppress(BrokenPipeError):  # it has died, and what it was to be told is still here
+                    pipe.close()
         self._errors.close()
 
     def ask(self, do: str, **arguments: Any) -> Answer:
         """Send a request and return its answer; one that is not ``ok`` fails the test."""
         assert self._process.stdin
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+        with suppress(BrokenPipeError):  # it has died: said below, with its last words
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         try:
             line = self._answers.get(timeout=2 * PATIENCE)
         except queue.Empty:

@@ -33,7 +33,8 @@ class Plain:
         if held is not None and self.holds(*held):
             return
         self.held = held
-        if held is not None and self.refused is not None and self.refused <= held[1]:
+        # What has been refused is of the epoch that is served, and nothing of an older one settles it.
+        if held is not None and held[0] != "older" and self.refused is not None and self.refused <= held[1]:
             self.refused = None
 
     def state(self, epoch: str, revision: int) -> str:

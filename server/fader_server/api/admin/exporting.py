@@ -43,7 +43,7 @@ class ExportView(Struct, frozen=True):
         "Export the flags and segments of an environment for another flag service",
         role="viewer",
         scope="environment",
-        errors=(404,),
+        errors=(400, 404),
     ),
 )
 async def export_flags(

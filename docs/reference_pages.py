@@ -147,7 +147,7 @@ def api_page() -> str:
         "| the same request, while its first try goes on | its answer, or after a few seconds 409, `still-running`, with "
         "`Retry-After` |\n"
         "| a request again that was refused, or a dry run | it is decided anew: nothing was changed, so nothing was kept |\n"
-        "| a request again that has made a key or a token | 409, `secret-not-kept`, with its id: the secret was in the first "
+        "| a request again that has made a key, a token or a hook | 409, `secret-not-kept`, with its id: the secret was in the first "
         "answer and is kept nowhere, so revoke it and make another one |\n",
     ]
     by_tag: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}

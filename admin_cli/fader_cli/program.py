@@ -19,6 +19,7 @@ from fader_cli.commands import (
     explaining,
     flags,
     history,
+    hooks,
     moving,
     profiles,
     reading,
@@ -52,7 +53,7 @@ for _heading, _groups in (
     ("Switch flags", (switching, waiting)),
     ("See what is, and why", (reading, explaining, history, watching, clients)),
     ("Flags, and whom they let in", (flags, rules, variants, segments, moving)),
-    ("Server and access", (serving, backups, demo, profiles, environments, credentials, shells)),
+    ("Server and access", (serving, backups, demo, profiles, environments, credentials, hooks, shells)),
 ):
     program.add_section(_heading, [_command for _group in _groups for _command in _group.COMMANDS])
 

@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from fader_server.access import Access
-from fader_server.api import frontend, health, metrics, sdk, segment_members, unleash
+from fader_server.api import frontend, health, hooks, metrics, sdk, segment_members, unleash
 from fader_server.api.ack_shortcut import AckShortcut
 from fader_server.api.admin import AdminServices, routes
 from fader_server.api.admission import Admission, AdmissionLimits
@@ -95,6 +95,7 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
             *segment_members.routes,
             *frontend.routes,
             *unleash.routes,
+            *hooks.routes,
             *health.routes,
             *metrics.routes,
         ],

@@ -14,6 +14,9 @@ from fader_server.storage.records import KeyKind
 TOKEN_PREFIX: Final = "fader_"  # noqa: S105 - says where a secret begins, is none
 """Lets secret scanners recognise an admin token that has leaked."""
 
+HOOK_PREFIX: Final = "fader_hook_"
+"""What the secret part of a hook's URL begins with, so that it is known for one wherever it is found."""
+
 CLIENT_PREFIX: Final = "client-"
 """What the secret of a client key begins with, so that whoever finds a key in a page sees whether it may be there."""
 
@@ -45,6 +48,11 @@ def new_id() -> str:
 def new_token() -> str:
     """A fresh admin token."""
     return TOKEN_PREFIX + secrets.token_hex(32)
+
+
+def new_hook_token() -> str:
+    """The secret part of a fresh hook's URL."""
+    return HOOK_PREFIX + secrets.token_hex(32)
 
 
 def new_sdk_key(project: str, environment: str, kind: KeyKind = "server") -> str:

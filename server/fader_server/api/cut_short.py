@@ -6,6 +6,7 @@ from typing import Final
 from litestar.types import Scope, Send
 
 from fader_server.api.problems import send_problem
+from fader_server.api.shown import shown
 from fader_server.errors import Unavailable
 from fader_server.logs import logger
 
@@ -23,7 +24,7 @@ async def cut_short(scope: Scope, send: Send, *, is_begun: bool) -> None:
         send: Its answer.
         is_begun: Whether its answer was under way. Then the connection is cut, so that nobody takes it for whole.
     """
-    _log.warning("a request was cut short by the shutdown", path=scope["path"])
+    _log.warning("a request was cut short by the shutdown", path=shown(scope["path"]))
     if not is_begun:
         unknown = Unavailable(
             "This server was shut down before the request was done, so a change may or may not have been made. "

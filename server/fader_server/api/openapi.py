@@ -44,6 +44,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag("flags", "Flags as such: definitions, life, usage."),
             Tag("flags in an environment", "Switching, rolling out, rules, undo: the verbs that on-call uses."),
             Tag("ramps", "Flags that come up in steps, and down by themselves when they do harm."),
+            Tag("hooks", "URLs at which alerts switch a flag off."),
             Tag("segments", "Named sets of contexts."),
             Tag("import and export", "Flags as other services have them."),
             Tag("changes", "The history, in pages and as it happens."),

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from litestar.types import HTTPScope, Scope, Send
 
 from fader_server.api.error_forms import Problem, error_body
+from fader_server.api.shown import shown
 from fader_server.errors import (
     FaderError,
     FieldError,
@@ -89,7 +90,7 @@ def _note_rejection(scope: Scope, error: FaderError) -> None:
 def _unexpected(scope: Scope, error: Exception) -> FaderError:
     # The sender gets the id to quote; what happened is for the log only.
     method = cast("HTTPScope", scope)["method"]
-    _log.error("request %s failed: %s %s", _request_id(scope), method, scope["path"], exc_info=error)
+    _log.error("request %s failed: %s %s", _request_id(scope), method, shown(scope["path"]), exc_info=error)
     return FaderError("The server failed to answer this request.", hint="The log has more, under this request id.")
 
 
@@ -143,14 +144,16 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if isinstance(error, ValidationException):
         return problem_response(request, _of_parameters(error))
     if error.status_code == 404:
-        return problem_response(request, NotFound(f"There is nothing at {request.url.path}."))
+        return problem_response(request, NotFound(f"There is nothing at {shown(request.url.path)}."))
     if isinstance(error, InternalServerException) and error.detail == _BROKEN_OFF:
         return problem_response(request, Malformed("The sender left before the request had been read."))
     kind = _OF_LITESTAR.get(error.status_code)
     if kind is None:
         return _of_anything(request, error)
     detail = (
-        f"{request.method} is not possible at {request.url.path}." if kind is MethodNotAllowed else f"{error.detail}."
+        f"{request.method} is not possible at {shown(request.url.path)}."
+        if kind is MethodNotAllowed
+        else f"{error.detail}."
     )
     return problem_response(request, kind(detail), error.headers)
 

@@ -40,7 +40,11 @@ _EVENTS: Final = "/ofrep/v1/stream"
 _STREAMS: Final = ("/sdk/v1/stream", "/api/client/streaming", _EVENTS)
 _OF_CLIENT_KEYS: Final = f".{CLIENT_PREFIX}".encode()
 
-_Kind: TypeAlias = Literal["sdk", "client", "admin"]
+_OF_HOOKS: Final = "/hooks/"
+_HOOK_RATE: Final = 10.0
+"""Requests a second with the URL of one hook: alerts are repeated every few minutes."""
+
+_Kind: TypeAlias = Literal["sdk", "client", "admin", "hook"]
 
 
 class RequestRates(Struct, frozen=True, kw_only=True):
@@ -129,6 +133,8 @@ class RequestLimits:
                 return self._rates.client
             case "admin":
                 return self._rates.admin
+            case "hook":
+                return _HOOK_RATE
 
     def _introducing(self, credential: tuple[_Kind, int], send: Send) -> Send:
         async def introduce(message: Message) -> None:
@@ -162,6 +168,8 @@ def _credential(scope: Scope) -> tuple[_Kind, int]:
     """
     if scope["path"] == _EVENTS:
         return "sdk", hash(scope["query_string"])  # where the token is
+    if scope["path"].startswith(_OF_HOOKS):
+        return "hook", hash(scope["path"])  # where the secret is
     is_of_key = scope["path"].startswith(_OF_KEYS)
     names = (b"authorization", b"x-api-key") if is_of_key else (b"authorization",)
     given = next((value for name, value in scope["headers"] if name in names), b"")

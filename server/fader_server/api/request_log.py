@@ -13,6 +13,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from fader_server.api.cut_short import cut_short
+from fader_server.api.shown import shown
 from fader_server.logs import logger
 from fader_server.telemetry import Metrics
 from fader_server.telemetry.catalogue import Door
@@ -137,7 +138,7 @@ def _write(event: str, scope: Scope, status: int, request_id: str, began: float)
     write(
         event,
         method=cast("HTTPScope", scope)["method"],
-        path=scope["path"],
+        path=shown(scope["path"]),
         status=status,
         milliseconds=round((time.perf_counter() - began) * 1000, 1),
         request_id=request_id,

@@ -6,6 +6,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from fader_server.api.request_log import is_probe, is_stream
+from fader_server.api.shown import shown
 from fader_server.telemetry.tracing import RequestTracing
 
 _W3C_HEADERS: Final = (b"traceparent", b"tracestate")
@@ -29,7 +30,7 @@ class RequestSpans:
         }
         method = cast("HTTPScope", scope)["method"]
         with (
-            self._tracing.request(method, scope["path"], headers) as span,
+            self._tracing.request(method, shown(scope["path"]), headers) as span,
             structlog.contextvars.bound_contextvars(trace_id=span.trace_id),
         ):
 

@@ -53,7 +53,13 @@ class ConfigurationService:
     async def switch_off(self, target: Target, intent: Intent) -> Written:
         """Disable the flag. Nothing about its rules is looked at: this must work, whatever state they are
         in."""
-        return await self._edit(target, "off", intent, lambda now: edits.switched(now, on=False), check=False)
+        async with self._writer.transaction(intent) as transaction:
+            return await self.switch_off_within(transaction, target)
+
+    async def switch_off_within(self, transaction: Transaction, target: Target) -> Written:
+        """The same, with whatever else is done in a transaction."""
+        state, flag = await self._locked(transaction, target)
+        return await self._replace(transaction, target, state, flag, "off", lambda now: edits.switched(now, on=False))
 
     async def roll_out(
         self,
@@ -137,14 +143,13 @@ class ConfigurationService:
         intent: Intent,
         edit: Callable[[Configuration], Configuration],
         *,
-        check: bool = True,
         checked_rule: model.Rule | None = None,
     ) -> Written:
         async with self._writer.transaction(intent) as transaction:
             state, flag = await self._locked(transaction, target)
             if checked_rule is not None:
                 await self._refuse_wrong_rule(transaction, target, flag.definition, checked_rule)
-            return await self._replace(transaction, target, state, flag, action, edit, check=check)
+            return await self._replace(transaction, target, state, flag, action, edit, check=True)
 
     async def _locked(self, transaction: Transaction, target: Target) -> tuple[EnvironmentState, FlagState]:
         return await locked_flag(transaction.connection, target.project, target.environment, target.flag)

@@ -90,6 +90,7 @@ async def delete(connection: AsyncConnection, project: str, environment: str) ->
     for table in (
         schema.flag_references,
         schema.flag_environments,
+        schema.hooks,
         schema.sdk_keys,
         schema.usage,
         schema.usage_reports,

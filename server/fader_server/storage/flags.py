@@ -211,8 +211,8 @@ async def update(connection: AsyncConnection, flag: Definition) -> None:
 
 
 async def delete(connection: AsyncConnection, project: str, key: str) -> None:
-    """Remove a flag with its configurations and counts."""
-    for table in (schema.flag_references, schema.flag_environments, schema.usage):
+    """Remove a flag with its configurations, counts and hooks."""
+    for table in (schema.flag_references, schema.flag_environments, schema.usage, schema.hooks):
         await connection.execute(table.delete().where(table.c.project == project, table.c.flag == key))
     await connection.execute(schema.flags.delete().where(_flags.project == project, _flags.key == key))
 

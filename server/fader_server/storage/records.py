@@ -204,6 +204,19 @@ class AdminToken(Record, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
 
 
+class Hook(Record, frozen=True, kw_only=True):
+    """What is known of a hook, at which an alert switches a flag off: never the secret itself."""
+
+    id: str
+    name: str
+    project: str
+    environment: str
+    flag: str
+    created_at: datetime
+    created_by: str
+    last_used_at: datetime | None = None
+
+
 class UsageReport(Record, frozen=True, kw_only=True):
     """How often one SDK process has evaluated which flag to which variant; ``id`` makes repeating it
     harmless."""

@@ -180,6 +180,9 @@ def test_answers_are_as_the_document_says(admin: AdminClient, document: dict[str
     call("GET", f"{base}/ramps", status=200)
     call("POST", f"{place}/ramp/abort", status=200)
     call("POST", f"{place}/ramp/abort", {"off": True}, status=404)
+    hook = call("POST", f"{place}/hooks", {"name": "h"}, status=201).body
+    call("GET", f"{place}/hooks?limit=1", status=200)
+    call("DELETE", f"{place}/hooks/{hook['id']}", status=204)
     call("POST", f"{flags}/a/archive", status=200)
     call("POST", f"{flags}/a/unarchive", status=200)
     call("POST", f"{flags}/a/archive", status=200)

@@ -37,7 +37,7 @@ EXPECTED = {
     },
     ("viewer", "environment"): {
         "get_environment", "explain_flag", "get_compatibility", "get_acknowledgements", "list_clients",
-        "get_ramp", "preview_ramp", "export_flags",
+        "get_ramp", "preview_ramp", "list_hooks", "export_flags",
     },
     ("editor", "whole project"): {
         "create_flag", "patch_flag", "delete_flag", "archive_flag", "unarchive_flag", "create_segment",
@@ -46,6 +46,7 @@ EXPECTED = {
     ("editor", "environment"): {
         "configure_flag", "switch_on", "switch_off", "roll_out", "undo", "add_rule", "replace_rule", "remove_rule",
         "start_ramp", "pause_ramp", "resume_ramp", "advance_ramp", "approve_ramp", "abort_ramp",
+        "create_hook", "delete_hook",
     },
     ("admin", "project"): {"list_keys", "create_key", "revoke_key"},
     ("admin", "whole project"): {"describe_project", "delete_project", "create_environment"},

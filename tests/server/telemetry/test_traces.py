@@ -139,8 +139,10 @@ def test_probes_are_not_traced(server: ServerProcess, receiver: OtlpReceiver) ->
 def test_no_secret_and_no_query_is_sent(server: ServerProcess, receiver: OtlpReceiver) -> None:
     get(server, "/sdk/v1/snapshot?secret=in-the-query", Authorization=f"Bearer {server.sdk_key()}")
     receiver.span("GET /sdk/v1/snapshot", http_response_status_code=200)
+    get(server, "/hooks/v1/fader_hook_in-the-path")
+    receiver.span("GET", url_path="/hooks/v1/fader_hook_…")
     everything = b"".join(receiver.bodies)
-    for secret in (server.admin_token, server.sdk_key(), "in-the-query"):
+    for secret in (server.admin_token, server.sdk_key(), "in-the-query", "in-the-path"):
         assert secret.encode() not in everything
 
 

@@ -275,6 +275,12 @@ class IssueKey(Body, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class CreateHook(Body, frozen=True, kw_only=True):
+    """A hook that is to be. Its name is what history calls whoever switches the flag off by it."""
+
+    name: Name
+
+
 class IssueToken(Body, frozen=True, kw_only=True):
     """An admin token that is to be. No projects, or no environments, means all of them."""
 

@@ -15,6 +15,7 @@ from fader_server.api.admin.explaining import explaining_routes
 from fader_server.api.admin.exporting import export_routes
 from fader_server.api.admin.flags import flag_routes
 from fader_server.api.admin.history import history_routes
+from fader_server.api.admin.hooks import hook_routes
 from fader_server.api.admin.idempotency import answered_before
 from fader_server.api.admin.importing import import_routes
 from fader_server.api.admin.projects import environment_routes, identity_routes, project_routes
@@ -40,6 +41,7 @@ _ROUTERS: Final = (
     explaining_routes,
     ramp_routes,
     ramp_list_routes,
+    hook_routes,
     segment_routes,
     member_routes,
     import_routes,

@@ -24,6 +24,7 @@ from fader_server.flags.projects import ProjectService
 from fader_server.flags.segments import SegmentService
 from fader_server.flags.service import FlagService
 from fader_server.flags.writing import Writer
+from fader_server.ramping.hooks import HookService
 from fader_server.ramping.service import RampService
 from fader_server.storage import Store
 from fader_server.storage.idempotency import Holding, not_held
@@ -50,6 +51,7 @@ class AdminServices:
     imports: ImportService
     credentials: CredentialService
     ramps: RampService
+    hooks: HookService
 
     @classmethod
     def build(
@@ -75,6 +77,7 @@ class AdminServices:
             tracing: whose traces lead from writes to broadcasts.
         """
         writer = Writer(store, bus, limits, clock, tracing or NoTracing())
+        configurations = ConfigurationService(writer)
         return cls(
             store=store,
             bus=bus,
@@ -85,29 +88,32 @@ class AdminServices:
             heartbeat_seconds=heartbeat_seconds,
             writer=writer,
             flags=FlagService(writer),
-            configurations=ConfigurationService(writer),
+            configurations=configurations,
             segments=SegmentService(writer),
             members=MemberService(writer),
             projects=ProjectService(writer),
             imports=ImportService(writer),
             credentials=CredentialService(store, bus, access, clock),
             ramps=RampService(writer, has_prometheus=has_prometheus),
+            hooks=HookService(writer, configurations),
         )
 
     def holding(self, hold: Holding) -> "AdminServices":
         """The same, for one request; ``hold`` says what becomes of the transaction that its command writes in."""
         writer = self.writer.holding(hold)
+        configurations = ConfigurationService(writer)
         return replace(
             self,
             writer=writer,
             flags=FlagService(writer),
-            configurations=ConfigurationService(writer),
+            configurations=configurations,
             segments=SegmentService(writer),
             members=MemberService(writer),
             projects=ProjectService(writer),
             imports=ImportService(writer),
             credentials=self.credentials.holding(hold),
             ramps=self.ramps.holding(writer),
+            hooks=HookService(writer, configurations),
         )
 
 

@@ -16,12 +16,14 @@ from fader_server.clients.propagation import Propagation, together
 from fader_server.flags.commands import FlagState, Written
 from fader_server.flags.member_plans import count_of
 from fader_server.flags.segments import SegmentState
+from fader_server.ramping.hooks import MadeHook
 from fader_server.storage.records import (
     AdminToken,
     ChangeKind,
     ConfigurationState,
     EnvironmentState,
     FlagKind,
+    Hook,
     KeyKind,
     LoggedChange,
     NodePropagation,
@@ -170,6 +172,25 @@ class Key(Struct, frozen=True):
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+class HookView(Struct, frozen=True):
+    """A URL at which an alert switches a flag off, without its secret."""
+
+    id: str
+    name: str
+    project: str
+    environment: str
+    flag: str
+    created_at: datetime
+    created_by: str
+    last_used_at: datetime | None
+
+
+class NewHook(HookView, frozen=True):
+    """A hook that was made just now. ``path`` comes behind the server's own URL; it is shown this once."""
+
+    path: str
 
 
 class NewKey(Key, frozen=True):
@@ -335,6 +356,16 @@ def key_view(key: SdkKey) -> Key:
 def new_key_view(issued: IssuedKey) -> NewKey:
     """An SDK key that was made just now."""
     return NewKey(**msgspec.structs.asdict(issued.key), secret=issued.secret)
+
+
+def hook_view(hook: Hook) -> HookView:
+    """A hook."""
+    return msgspec.convert(hook, HookView, from_attributes=True)
+
+
+def new_hook_view(made: MadeHook) -> NewHook:
+    """A hook that was made just now."""
+    return NewHook(**msgspec.structs.asdict(made.hook), path=f"/hooks/v1/{made.secret}")
 
 
 def token_view(token: AdminToken) -> Token:

@@ -53,7 +53,10 @@ serve({
     await clients.get(client).unleash.flushMetrics();
   },
   close: ({ client }) => {
-    clients.get(client).unleash.destroy();
+    const { unleash } = clients.get(client);
+    unleash.destroy();
+    // It takes its listeners away, also from requests that are still under way: an error of one would end the process.
+    for (const emitter of [unleash, unleash.repository]) emitter.on('error', () => {});
     clients.delete(client);
   },
 });

@@ -46,9 +46,12 @@ from fader_server.flags.limits import Limits
 from fader_server.logs import logger
 from fader_server.opening import Opening
 from fader_server.outgoing import Outgoing
+from fader_server.ramping.deliveries import NOTICES, Deliveries
+from fader_server.ramping.destinations import destinations_of
 from fader_server.ramping.leader import Leader
 from fader_server.ramping.outcomes import Reports
 from fader_server.ramping.prometheus import Prometheus
+from fader_server.ramping.service import LEASE
 from fader_server.ramping.worker import Questions, Unasked, Worker
 from fader_server.ramps.moves import Move
 from fader_server.settings import Settings, SettingsError
@@ -187,6 +190,7 @@ async def _start(
     app.state.evaluators = evaluators = Evaluators(distributor, lists, store, now, telemetry.metrics)
     stack.push_async_callback(evaluators.close)
     app.state.frontend = frontend.FrontendServices(access, evaluators)
+    destinations = destinations_of(settings.webhooks)
     app.state.admin = AdminServices.build(
         store=store,
         bus=bus,
@@ -197,6 +201,7 @@ async def _start(
         limits=Limits(),
         heartbeat_seconds=settings.heartbeat_seconds,
         has_prometheus=settings.prometheus_url is not None,
+        destinations=[destination.name for destination in destinations],
         tracing=telemetry.tracing,
     )
     chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
@@ -205,9 +210,18 @@ async def _start(
     outgoing = Outgoing()
     stack.callback(outgoing.close)
     questions = _questions(settings, outgoing)
-    ramping = Worker(store, app.state.admin.ramps, Leader(store, gathering.node), reports, questions, _log_move)
+    leader = Leader(store, gathering.node, LEASE)
+    ramping = Worker(store, app.state.admin.ramps, leader, reports, questions, _log_move)
     chores += [persistently(reports.run), persistently(ramping.run)]
     chores.append(ramping.listen(await stack.enter_async_context(bus.subscribe())))
+    if destinations:
+        sender = Leader(store, gathering.node, NOTICES)
+        told = telemetry.metrics.notice_sent
+        deliveries = Deliveries(store, outgoing, sender, destinations, settings.webhook_secrets, now, told)
+        chores += [
+            persistently(deliveries.run),
+            deliveries.listen(await stack.enter_async_context(bus.subscribe())),
+        ]
     if not store.is_prepared:
         chores.append(opening.until_done(app.state.give_up))
     telemetry.metrics.ask(_sources(distributor, gathering, store, bus))

@@ -8,11 +8,14 @@ import difflib
 import ipaddress
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 LogFormat: TypeAlias = Literal["json", "console"]
 Migrating: TypeAlias = Literal["auto", "always", "never"]
@@ -63,6 +66,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     unleash_push: bool
     prometheus_url: str | None
     prometheus_token: str | None
+    webhooks: tuple[str, ...]
+    webhook_secrets: tuple[bytes, ...]
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port!r})"
@@ -172,10 +177,39 @@ def _redis(text: str) -> str:
     return text
 
 
+def _is_url(text: str) -> bool:
+    try:
+        return bool(parse_url(text).host)
+    except LocationParseError:
+        return False
+
+
 def _web(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+    if not (re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text) and _is_url(text)):
         raise ValueError("must be a URL such as https://prometheus.example:9090")
     return text.rstrip("/")
+
+
+def _webhooks(text: str) -> tuple[str, ...]:
+    urls = tuple(dict.fromkeys(url.strip() for url in text.split(",") if url.strip()))
+    for url in urls:
+        if not (re.fullmatch(r"(slack\+)?https?://[^\s/?#]+[^\s#]*", url) and _is_url(url)):
+            raise ValueError("must be URLs such as https://ops.example/fader, with commas between them")
+    return urls
+
+
+def _webhook_secrets(text: str) -> tuple[bytes, ...]:
+    wrong = ValueError("must be whsec_ and 24 to 64 random bytes in base64, as `openssl rand -base64 32` writes them")
+    secrets = []
+    for secret in _keys(text):
+        try:
+            decoded = b64decode(secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            raise wrong from None
+        if not secret.startswith("whsec_") or not 24 <= len(decoded) <= 64:
+            raise wrong
+        secrets.append(decoded)
+    return tuple(secrets)
 
 
 def _prefix(text: str) -> str:
@@ -473,6 +507,26 @@ SETTINGS: Final = (
         read=_token,
         default=None,
         meaning="What it is asked with, as `Authorization: Bearer …`.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_WEBHOOKS",
+        field="webhooks",
+        read=_webhooks,
+        default="",
+        meaning="URLs to which is sent what ramps do and what alerts switch off, with commas between them (`%2C` within"
+        " one). `slack+https://hooks.slack.com/…` for Slack, and for whatever else takes its form. `HTTPS_PROXY` and "
+        "`NO_PROXY` hold for them.",
+        is_secret=True,
+    ),
+    Setting(
+        name="FADER_WEBHOOK_SECRET",
+        field="webhook_secrets",
+        read=_webhook_secrets,
+        default="",
+        meaning="What notices are signed with, as Standard Webhooks has it: `whsec_` and 24 to 64 random bytes in "
+        "base64. Two of them, with a comma between, while one takes the other's place: then each signs. Unless set, "
+        "nothing is signed.",
         is_secret=True,
     ),
 )

@@ -3,14 +3,17 @@
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 
 from fader import flags
 
 HOW_TO = Path(__file__).resolve().parent.parent.parent / "docs" / "how-to"
+SECRET = "whsec_YSBzZWNyZXQgb2YgdGhlIHRlc3QsIG9mIDMyIGJ5dGVz"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -83,6 +86,16 @@ def test_openfeature() -> None:
         assert space["office_flags"].get_boolean_value("new-checkout", False) is False
     finally:
         api.shutdown()
+
+
+def test_notifications() -> None:
+    received = run_page("notifications")["received"]
+    body = b'{"type": "ramp.step", "data": {"text": "new-checkout is at 10 % now"}}'
+    now = datetime.now(UTC)
+    sent = {"webhook-id": "msg_1", "webhook-timestamp": str(int(now.timestamp()))}
+    sent["webhook-signature"] = Webhook(SECRET).sign("msg_1", now, body.decode())
+    assert received(SECRET, sent, body) == "ramp.step: new-checkout is at 10 % now"
+    assert received(SECRET, sent, body + b" ") is None
 
 
 def test_recording_outcomes() -> None:

@@ -103,6 +103,8 @@ def _asked(server: ServerProcess) -> str:
         ({"FADER_INITIAL_ADMIN_TOKEN": "planted-secret"}, "FADER_INITIAL_ADMIN_TOKEN"),
         ({"FADER_INITIAL_SDK_KEYS": "nowhere:at-all.planted-secret-that-is-long-enough"}, "FADER_INITIAL_SDK_KEYS"),
         ({"FADER_METRICS_TOKEN": "planted secret"}, "FADER_METRICS_TOKEN"),
+        ({"FADER_WEBHOOKS": "https://ops.example:planted-secret/"}, "FADER_WEBHOOKS"),
+        ({"FADER_WEBHOOK_SECRET": "whsec_planted-secret"}, "FADER_WEBHOOK_SECRET"),
     ],
 )
 def test_a_wrong_setting_is_named_without_its_value(given: dict[str, str], names: str, tmp_path: Path) -> None:
@@ -151,6 +153,7 @@ def test_settings_do_not_show_what_is_secret() -> None:
         "FADER_METRICS_TOKEN": "planted-5-planted-5",
         "FADER_PROMETHEUS_URL": "https://me:planted-6@prometheus.example",
         "FADER_PROMETHEUS_TOKEN": "planted-7-planted-7",
+        "FADER_WEBHOOKS": "https://ops.example/planted-8,slack+https://slack.example/planted-9",
     }
     settings = read_settings(planted)
     assert "planted" not in repr(settings) + str(settings)

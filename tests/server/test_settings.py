@@ -56,6 +56,13 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("FADER_TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
         ("FADER_PROMETHEUS_URL", "prometheus:9090", "https://prometheus.example:9090"),
         ("FADER_PROMETHEUS_URL", "https://prometheus.example/graph?g0=x", "https://prometheus.example:9090"),
+        ("FADER_PROMETHEUS_URL", "https://prometheus.example:none", "https://prometheus.example:9090"),
+        ("FADER_WEBHOOKS", "https://ops.example/fader,slack", "https://ops.example/fader"),
+        ("FADER_WEBHOOKS", "slack+ftp://ops.example", "https://ops.example/fader"),
+        ("FADER_WEBHOOKS", "https://ops.example:none/", "https://ops.example/fader"),
+        ("FADER_WEBHOOK_SECRET", "hunter2", "openssl rand -base64 32"),
+        ("FADER_WEBHOOK_SECRET", "whsec_aHVudGVyMg==", "openssl rand -base64 32"),
+        ("FADER_WEBHOOK_SECRET", "whsec_????????????????????????????????????", "openssl rand -base64 32"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_mend(variable: str, value: str, said: str) -> None:

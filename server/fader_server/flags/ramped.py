@@ -6,6 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from fader_server.errors import Conflict, FaderError
+from fader_server.flags.notices import tell_of_move
 from fader_server.flags.writing import Transaction
 from fader_server.ramps import moves
 from fader_server.ramps.moves import Move
@@ -55,9 +56,11 @@ async def store_move(transaction: Transaction, ramp: Ramp, move: Move, action: s
     if not await ramps.update(transaction.connection, after):
         raise MovedMeanwhile(f"The ramp of {ramp.flag!r} has moved meanwhile.", hint="Look at it again, then decide.")
     before_document, document = ramp_document(ramp), ramp_document(after)
-    if not _is_told(before_document, document):
-        return after, None
-    return after, await log(transaction, after, action, before_document, document)
+    revision = None
+    if _is_told(before_document, document):
+        revision = await log(transaction, after, action, before_document, document)
+    await tell_of_move(transaction, ramp.progress, move, after, revision)
+    return after, revision
 
 
 async def log(

@@ -30,7 +30,8 @@ class Step(Struct, frozen=True):
 
 
 class Transaction:
-    """One command's transaction: the connection, the moment, and what is to be announced after the commit."""
+    """One command's transaction: the connection, the moment, what is to be announced after the commit, and who is sent
+    notices."""
 
     def __init__(
         self,
@@ -39,12 +40,14 @@ class Transaction:
         now: datetime,
         announcements: list[Message],
         trace: str | None,
+        destinations: Sequence[str] = (),
     ) -> None:
         self._trace = trace
         self.connection = connection
         self.intent = intent
         self.now = now
         self.announcements = announcements
+        self.destinations = destinations
 
     async def log(
         self,
@@ -98,6 +101,7 @@ class Writer:
         clock: the time, aware.
         tracing: whose traces lead from writes to broadcasts.
         hold: what becomes of transactions at the end of their blocks.
+        destinations: who is sent notices, by name.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Writer:
         clock: Callable[[], datetime],
         tracing: Tracing,
         hold: Holding = not_held,
+        destinations: Sequence[str] = (),
     ) -> None:
         self._tracing = tracing
         self.store = store
@@ -115,10 +120,11 @@ class Writer:
         self.limits = limits
         self.clock = clock
         self._hold = hold
+        self._destinations = destinations
 
     def holding(self, hold: Holding) -> "Writer":
         """The same, with another ``hold``."""
-        return Writer(self.store, self.bus, self.limits, self.clock, self._tracing, hold)
+        return Writer(self.store, self.bus, self.limits, self.clock, self._tracing, hold, self._destinations)
 
     @asynccontextmanager
     async def transaction(self, intent: Intent) -> AsyncIterator[Transaction]:
@@ -134,7 +140,7 @@ class Writer:
         announcements: list[Message] = []
         trace = self._tracing.here()
         async with self._hold(self._announced(announcements, dry_run=intent.dry_run)) as connection:
-            yield Transaction(connection, intent, self.clock(), announcements, trace)
+            yield Transaction(connection, intent, self.clock(), announcements, trace, self._destinations)
 
     @asynccontextmanager
     async def _announced(self, announcements: list[Message], *, dry_run: bool) -> AsyncIterator[AsyncConnection]:

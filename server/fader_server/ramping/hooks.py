@@ -10,6 +10,7 @@ from fader_server.flags.commands import Intent, Target
 from fader_server.flags.configurations import ConfigurationService
 from fader_server.flags.findings import Findings
 from fader_server.flags.lookup import editable_flag, existing_environment
+from fader_server.flags.notices import tell_of_alert
 from fader_server.flags.writing import Writer
 from fader_server.ramping.alerts import Alert
 from fader_server.storage import hooks
@@ -112,6 +113,8 @@ class HookService:
             if alert.is_firing:
                 written = await self._configurations.switch_off_within(transaction, target)
                 result = "switched off" if written.changed else "off already"
+                if written.changed:
+                    await tell_of_alert(transaction, target.project, target.environment, target.flag, written.revision)
                 revision = written.revision
             # Last: who deletes a flag takes its environment before its hooks, too.
             await hooks.mark_used(transaction.connection, hook.id, transaction.now)

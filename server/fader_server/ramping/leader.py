@@ -1,4 +1,5 @@
-"""Which of several servers moves ramps: the one that holds a lease. Whoever dies loses it by letting it run out."""
+"""Which of several servers does what only one may do, such as moving ramps: the one that holds a lease. Whoever dies
+loses it by letting it run out."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +7,6 @@ from typing import Final
 
 from fader_server.errors import Unavailable
 from fader_server.logs import logger
-from fader_server.ramping.service import LEASE
 from fader_server.storage import Store, leases
 
 _log = logger(__name__)
@@ -23,12 +23,14 @@ class Leader:
     Args:
         store: Where leases are kept.
         name: The server's, which no other has.
+        lease: What it claims.
         monotonic: Seconds that only grow.
     """
 
-    def __init__(self, store: Store, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, name: str, lease: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self.name = name
+        self.lease = lease
         self._monotonic = monotonic
         self._renewed: float | None = None
 
@@ -49,12 +51,12 @@ class Leader:
         led = self.leads
         try:
             async with self._store.write() as connection:
-                is_mine = await leases.take(connection, LEASE, self.name, LEASE_SECONDS)
+                is_mine = await leases.take(connection, self.lease, self.name, LEASE_SECONDS)
         except Unavailable:
             return self.leads
         self._renewed = now if is_mine else None
         if is_mine and not led:
-            _log.info("this server moves ramps from now on")
+            _log.info("this server leads from now on", lease=self.lease)
         return is_mine
 
     async def resign(self) -> None:
@@ -64,6 +66,6 @@ class Leader:
         self._renewed = None
         try:
             async with self._store.write() as connection:
-                await leases.release(connection, LEASE, self.name)
+                await leases.release(connection, self.lease, self.name)
         except Unavailable:
             _log.debug("the lease could not be given back; it runs out by itself")

@@ -14,6 +14,7 @@ from fader_server.flags import edits
 from fader_server.flags.commands import FlagState, Intent, Target
 from fader_server.flags.findings import Findings
 from fader_server.flags.lookup import existing_environment, existing_flag, locked_flag
+from fader_server.flags.notices import tell_of_ramp
 from fader_server.flags.ramped import RAMP, log, new_hash_key, store_move
 from fader_server.flags.storing import store_configuration
 from fader_server.flags.writing import Transaction, Writer
@@ -105,7 +106,9 @@ class RampService:
                 updated_at=transaction.now,
             )
             await ramps.insert(transaction.connection, ramp)
-            return RampMoved(ramp, await log(transaction, ramp, "started", None, ramp_document(ramp)))
+            told = await log(transaction, ramp, "started", None, ramp_document(ramp))
+            await tell_of_ramp(transaction, "ramp.started", ramp, told)
+            return RampMoved(ramp, told)
 
     async def pause(self, target: Target, intent: Intent) -> RampMoved:
         """Stay at the present step. Guards go on watching."""
@@ -187,10 +190,9 @@ class RampService:
         async with self._writer.transaction(Intent(actor=RAMP)) as transaction:
             await _refuse_unless_leading(transaction, leader)
             gone = replace(ramp.progress, status="aborted", why="the flag is not there any more")
-            await ramps.update(
-                transaction.connection,
-                replace(ramp, progress=gone, is_over=True, version=ramp.version + 1, updated_at=transaction.now),
-            )
+            after = replace(ramp, progress=gone, is_over=True, version=ramp.version + 1, updated_at=transaction.now)
+            if await ramps.update(transaction.connection, after):
+                await tell_of_ramp(transaction, "ramp.aborted", after, None)
 
 
 async def newest_ramp(connection: AsyncConnection, target: Target) -> Ramp | None:

@@ -19,6 +19,10 @@ _SILENT_SECONDS: Final = 1800.0
 """A guard that has seen nobody for so long is told of."""
 
 
+AWAITING: Final = "waiting for approval"
+"""Why a ramp does not go on that needs somebody's word."""
+
+
 class Move(Struct, frozen=True, kw_only=True):
     """What a look leads to.
 
@@ -189,8 +193,8 @@ def _on_agreement(plan: Plan, progress: Progress, step: Step, now: datetime) -> 
     if doubtful and plan.no_data != "advance":
         return Move(progress=replace(progress, why=f"{', '.join(doubtful)} is not sure yet"))
     if step.needs_approval and not progress.is_approved:
-        why = "waiting for approval"
-        return Move(progress=replace(progress, why=why), tell=() if progress.why == why else (why,))
+        tell = () if progress.why == AWAITING else (AWAITING,)
+        return Move(progress=replace(progress, why=AWAITING), tell=tell)
     return _next(plan, progress, now)
 
 

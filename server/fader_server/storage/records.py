@@ -217,6 +217,26 @@ class Hook(Record, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
 
 
+class Notice(Record, frozen=True, kw_only=True):
+    """Something that is to be told to somebody, until it has been.
+
+    Args:
+        id: Of this row.
+        notice: What, as JSON.
+        destination: Whom, by name.
+        created_at: When it happened.
+        attempts: How often it was tried.
+        due_at: When it is to be tried next.
+    """
+
+    id: str
+    notice: Raw
+    destination: str
+    created_at: datetime
+    attempts: int = 0
+    due_at: datetime
+
+
 class UsageReport(Record, frozen=True, kw_only=True):
     """How often one SDK process has evaluated which flag to which variant; ``id`` makes repeating it
     harmless."""

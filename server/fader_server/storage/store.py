@@ -22,6 +22,7 @@ from fader_server.storage import (
     idempotency,
     keys,
     members,
+    notices,
     propagations,
     ramps,
     segments,
@@ -263,6 +264,7 @@ class Store:
             await usage.prune(connection, now)
             await idempotency.prune(connection, now)
             await ramps.prune(connection, now)
+            await notices.prune(connection, now)
 
 
 _NOTHING_CHANGED = "The database cannot be used at the moment; nothing was changed."

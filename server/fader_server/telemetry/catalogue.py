@@ -16,6 +16,7 @@ StreamEvent: TypeAlias = Literal["snapshot", "change", "goodbye", "heartbeat"]
 TransactionKind: TypeAlias = Literal["read", "write"]
 Door: TypeAlias = Literal["sdk", "ofrep", "frontend", "admin", "metrics"]
 AckOutcome: TypeAlias = Literal["applied", "refused"]
+NoticeOutcome: TypeAlias = Literal["delivered", "failed", "given_up"]
 Limit: TypeAlias = Literal[
     "connections",
     "evaluations",
@@ -165,6 +166,13 @@ USAGE_REPORTS: Final = Definition(
     meaning="Usage reports of SDKs: counted, or repeated (sent again, and counted before).",
     labels=("outcome",),
 )
+NOTICES: Final = Definition(
+    name="fader_notices_total",
+    kind="counter",
+    meaning="Attempts of this node to send notices to `FADER_WEBHOOKS`, by outcome: delivered, failed (it is tried "
+    "again), given up (it has failed for a day).",
+    labels=("outcome",),
+)
 BUS_UP: Final = Definition(
     name="fader_bus_up",
     kind="gauge",
@@ -249,6 +257,7 @@ CATALOGUE: Final = (
     ACKNOWLEDGEMENTS,
     CLIENTS,
     USAGE_REPORTS,
+    NOTICES,
     BUS_UP,
     BUS_MESSAGES,
     BUS_RECONNECTS,

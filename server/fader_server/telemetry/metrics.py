@@ -23,6 +23,7 @@ from fader_server.telemetry.catalogue import (
     Definition,
     Door,
     Limit,
+    NoticeOutcome,
     StreamEnding,
     StreamEvent,
     TransactionKind,
@@ -64,6 +65,7 @@ class Metrics:
         self._epoch_changes = _counter(catalogue.EPOCH_CHANGES, registry)
         self._propagation = _histogram(catalogue.PROPAGATION, registry)
         self._usage_reports = _by_label(_counter(catalogue.USAGE_REPORTS, registry), ("counted", "repeated"))
+        self._notices = _by_label(_counter(catalogue.NOTICES, registry), get_args(NoticeOutcome))
 
         self._bus_messages = _by_label(_counter(catalogue.BUS_MESSAGES, registry), ("published", "received"))
         self._bus_reconnects = _counter(catalogue.BUS_RECONNECTS, registry)
@@ -175,6 +177,10 @@ class Metrics:
         """Usage reports have come in."""
         self._usage_reports["counted"].inc(counted)
         self._usage_reports["repeated"].inc(repeated)
+
+    def notice_sent(self, outcome: NoticeOutcome) -> None:
+        """It was tried to tell somebody something."""
+        self._notices[outcome].inc()
 
     def bus_reconnected(self) -> None:
         """The bus was lost and is connected anew."""

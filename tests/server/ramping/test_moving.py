@@ -15,6 +15,8 @@ from services.postgres import PostgresDatabases
 
 Step = dict[str, Any]
 _numbers = itertools.count()
+LEADS = '"lease": "ramps"'
+"""What is in the log of a server that has begun to move ramps."""
 
 
 def step(percentage: float, seconds: float = 0.5, exposed: int = 10) -> Step:
@@ -192,12 +194,12 @@ def test_another_node_takes_over_from_one_that_is_killed(tmp_path: Path, postgre
         second.start()
         flag = begun(first, *(step(share, seconds=1) for share in shares), guards=())
         until(first, flag, lambda now: now["step"] == 3)
-        leader = first if "moves ramps" in first.log.read_text() else second
+        leader = first if LEADS in first.log.read_text() else second
         other = second if leader is first else first
-        assert "moves ramps" not in other.log.read_text()
+        assert LEADS not in other.log.read_text()
         leader.kill()
         until(other, flag, lambda now: now["status"] == "released")
-        assert "moves ramps" in other.log.read_text()
+        assert LEADS in other.log.read_text()
         history = other.admin.ok("GET", f"/projects/default/changes?flag={flag}&environment=production")["items"]
         rolled = [
             change["after"]["rules"][0]["rollout"]["percentage"]

@@ -1,6 +1,6 @@
 """What the admin API's handlers call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -66,6 +66,7 @@ class AdminServices:
         limits: Limits,
         heartbeat_seconds: float,
         has_prometheus: bool = False,
+        destinations: Sequence[str] = (),
         tracing: Tracing | None = None,
     ) -> "AdminServices":
         """Put the services together.
@@ -74,9 +75,10 @@ class AdminServices:
             clock: the time, aware.
             heartbeat_seconds: how often a quiet stream of changes shows that it lives.
             has_prometheus: whether there is a Prometheus that guards can ask.
+            destinations: who is sent notices, by name.
             tracing: whose traces lead from writes to broadcasts.
         """
-        writer = Writer(store, bus, limits, clock, tracing or NoTracing())
+        writer = Writer(store, bus, limits, clock, tracing or NoTracing(), destinations=destinations)
         configurations = ConfigurationService(writer)
         return cls(
             store=store,

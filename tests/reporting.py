@@ -20,11 +20,12 @@ class Reporter:
     Args:
         server: Whom.
         environment: Of which.
+        sdk_key: For another project than the default one.
     """
 
-    def __init__(self, server: ServerProcess, environment: str = "production") -> None:
+    def __init__(self, server: ServerProcess, environment: str = "production", sdk_key: str = "") -> None:
         self._server = server
-        self._headers = {"Authorization": f"Bearer {server.sdk_key(environment)}"}
+        self._headers = {"Authorization": f"Bearer {sdk_key or server.sdk_key(environment)}"}
         self._pool = urllib3.PoolManager(retries=False, timeout=PATIENCE)
 
     def snapshot(self) -> dict[str, Any]:

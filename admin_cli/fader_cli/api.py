@@ -287,6 +287,8 @@ class Api:
             hint = "sign in with `fader login`"
         elif status == 404 and hint is None:
             hint = next((f"see `{command}`" for noun, command in _LISTS.items() if f" {noun} '" in message), None)
+        elif status == 409 and hint is not None:
+            hint = hint.replace("say force=true", "add --force")  # as it is said here
         others = [error for error in problem.get("errors", []) if error.get("field") != problem.get("field")]
         if others:
             message = "; ".join(f"{error['field']}: {error['detail']}" for error in problem.get("errors", []))

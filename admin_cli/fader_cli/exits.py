@@ -22,6 +22,12 @@ class ExitCode(IntEnum):
     """The server cannot be reached, or cannot answer at the moment; trying again may help."""
     NOT_APPLIED = 7
     """The change is made, but not all SDKs that ``--wait`` has waited for are known to have applied it."""
+    ROLLED_BACK = 8
+    """A ramp that ``--follow`` has followed was turned back by its guards."""
+    HELD = 9
+    """It is held: it goes no further until somebody decides."""
+    ABORTED = 10
+    """It was aborted."""
     INTERRUPTED = 130
     """Ctrl-C."""
 
@@ -35,6 +41,9 @@ MEANINGS = {
     ExitCode.CONFLICT: "it exists already, is in use, or is archived",
     ExitCode.UNREACHABLE: "the server cannot be reached, or cannot answer now",
     ExitCode.NOT_APPLIED: "changed, but not applied by all who were waited for",
+    ExitCode.ROLLED_BACK: "a ramp that --follow has followed was rolled back by its guards",
+    ExitCode.HELD: "the same, and it is held until somebody decides",
+    ExitCode.ABORTED: "the same, and it was aborted",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
 """For the reference and for ``fader --help``."""

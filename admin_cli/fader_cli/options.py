@@ -182,5 +182,8 @@ _WAITING: Final = (
 
 reason_option: Final = click.option("-m", "--reason", default="", metavar="TEXT", help="Why, for the history.")
 dry_run_option: Final = click.option("--dry-run", is_flag=True, help="Check, show what would change, change nothing.")
+force_option: Final = click.option(
+    "--force", is_flag=True, help="Also if the flag is in a ramp, which is held then (`fader off` needs no force)."
+)
 yes_option: Final = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 flag_argument: Final = click.argument("flag", metavar="FLAG", shell_complete=complete_flags)

@@ -22,6 +22,7 @@ from fader_cli.commands import (
     hooks,
     moving,
     profiles,
+    ramps,
     reading,
     rules,
     segments,
@@ -50,7 +51,7 @@ def program() -> None:
 
 
 for _heading, _groups in (
-    ("Switch flags", (switching, waiting)),
+    ("Switch flags", (switching, ramps, waiting)),
     ("See what is, and why", (reading, explaining, history, watching, clients)),
     ("Flags, and whom they let in", (flags, rules, variants, segments, moving)),
     ("Server and access", (serving, backups, demo, profiles, environments, credentials, hooks, shells)),

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 
+import msgspec
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -13,6 +14,8 @@ from fader.model import Rule
 from fader_cli.acknowledgements import reach_sentence
 from fader_cli.config import DEFAULT_PROJECT
 from fader_cli.differences import differences
+from fader_cli.ramp_history import ramp_findings, ramp_happening, ramp_reason
+from fader_cli.ramps import Ramp, state_sentence
 from fader_cli.sentences import (
     prerequisite_sentence,
     prerequisites_of,
@@ -97,7 +100,11 @@ def warning_line(warning: Mapping[str, Any]) -> str:
 
 def show_differences(session: Session, before: Any, after: Any) -> None:
     """What is different between two documents, indented."""
-    for line in differences(before, after):
+    _show_marked(session, differences(before, after))
+
+
+def _show_marked(session: Session, lines: Iterable[str]) -> None:
+    for line in lines:
         session.out.print(Padding(f"[{_STYLES[line[0]]}]{escape(line)}[/]", (0, 0, 0, 4), expand=False))
 
 
@@ -124,17 +131,22 @@ def show_flags(session: Session, flags: Sequence[Mapping[str, Any]], *, archived
     made = table("FLAG", *(name.upper() for name in environments), "DESCRIPTION")
     for flag in flags:
         states = [
-            coloured_state(state_in_short(flag["environments"][name])) if name in flag["environments"] else ""
+            _state_with_ramp(flag["environments"][name]) if name in flag["environments"] else ""
             for name in environments
         ]
         made.add_row(f"[key]{escape(flag['key'])}[/]", *states, f"[quiet]{escape(flag['description'])}[/]")
     session.out.print(made)
 
 
+def _state_with_ramp(configuration: Mapping[str, Any]) -> str:
+    ramp = "" if configuration["ramp"] is None else " [hint]in a ramp[/]"
+    return coloured_state(state_in_short(configuration)) + ramp
+
+
 def show_flag(session: Session, flag: Mapping[str, Any]) -> None:
-    """All about one flag, with its ``usage``, its last ``changes`` and, by environment, its ``compatibility``."""
-    usage, changes = flag["usage"], flag["changes"]
-    out = session.out
+    """All about one flag, with its ``usage``, its last ``changes`` and, by environment, its ``compatibility`` and the
+    ``ramps`` that it is in."""
+    out, changes = session.out, flag["changes"]
     archived = " [off]archived[/]" if flag["archived_at"] else ""
     out.print(f"[key]{escape(flag['key'])}[/] [quiet]{flag['type']} · {flag['kind']}[/]{archived}")
     if flag["description"]:
@@ -148,20 +160,28 @@ def show_flag(session: Session, flag: Mapping[str, Any]) -> None:
         out.print(f"  {escape(variant['name'])} = {escape(str(variant.get('value')))}{is_off}")
     wanted = session.environment_or_none if session.environment_given else None
     for name in in_order(flag["environments"]) if wanted is None else [wanted]:
-        configuration = flag["environments"][name]
-        out.print()
-        state = coloured_state(state_in_short(configuration))
-        out.print(f"[key]{escape(name)}[/]  {state}  [quiet]{_counts(usage, name)}[/]")
-        for prerequisite in prerequisites_of(configuration):
-            out.print(f"  {escape(prerequisite_sentence(prerequisite))}")
-        if configuration["rules"]:
-            show_rules(session, rules_of(configuration))
-        for warning in flag["compatibility"].get(name, {}).get("warnings", ()):
-            out.print(Padding(warning_line(warning), (0, 0, 0, 2), expand=False))
+        _show_in_environment(session, flag, name)
     if changes:
         out.print()
         for group in _groups(changes):
             out.print(change_line(group))
+
+
+def _show_in_environment(session: Session, flag: Mapping[str, Any], name: str) -> None:
+    out, configuration = session.out, flag["environments"][name]
+    out.print()
+    state = coloured_state(state_in_short(configuration))
+    out.print(f"[key]{escape(name)}[/]  {state}  [quiet]{_counts(flag['usage'], name)}[/]")
+    if name in flag["ramps"]:
+        sentence = state_sentence(msgspec.convert(flag["ramps"][name], Ramp))
+        status = f"fader ramp status {flag['key']} -e {name}"
+        out.print(f"  [hint]its ramp {escape(sentence)}[/]  [quiet]{escape(status)}[/]", soft_wrap=True)
+    for prerequisite in prerequisites_of(configuration):
+        out.print(f"  {escape(prerequisite_sentence(prerequisite))}")
+    if configuration["rules"]:
+        show_rules(session, rules_of(configuration))
+    for warning in flag["compatibility"].get(name, {}).get("warnings", ()):
+        out.print(Padding(warning_line(warning), (0, 0, 0, 2), expand=False))
 
 
 def _counts(usage: Mapping[str, Any], environment: str) -> str:
@@ -182,11 +202,16 @@ def show_changes(session: Session, changes: Sequence[Mapping[str, Any]]) -> None
 def show_change(session: Session, changes: Sequence[Mapping[str, Any]]) -> None:
     """One change, made in one environment or in several at once."""
     session.out.print(change_line(changes))
-    show_differences(session, changes[0]["before"], changes[0]["after"])
+    _show_marked(session, _changed(changes[0]))
     for change in changes:
         if change.get("propagation") is not None:
             where = f"{change['environment']}: " if len(changes) > 1 else ""
             session.out.print(f"    [quiet]{escape(where + reach_sentence(change['propagation']))}[/]")
+
+
+def _changed(change: Mapping[str, Any]) -> list[str]:
+    """What a change changed, a line each."""
+    return ramp_findings(change) if change["kind"] == "ramp" else differences(change["before"], change["after"])
 
 
 def _groups(changes: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -194,7 +219,7 @@ def _groups(changes: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]
 
     def identity(change: Mapping[str, Any]) -> Any:
         what = (change["kind"], change["key"], change["action"], change["at"], change["actor"], change["reason"])
-        return what, differences(change["before"], change["after"])
+        return what, _changed(change)
 
     return [list(group) for _, group in groupby(changes, identity)]
 
@@ -203,7 +228,9 @@ def change_line(changes: Sequence[Mapping[str, Any]]) -> str:
     """One change in one line."""
     change = changes[0]
     at = datetime.fromisoformat(change["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    reason = f"  “{escape(change['reason'])}”" if change["reason"] else ""
+    why = ramp_reason(change) if change["kind"] == "ramp" else change["reason"]
+    reason = f"  “{escape(why)}”" if why else ""
     revisions = {one["environment"]: one["revision"] for one in changes}
     where = ", ".join(f"[key]{escape(name)}[/] {revisions[name]}" for name in in_order(revisions))
-    return f"[quiet]{at}[/]  {where}  {escape(change['key'])} {change['action']} by {escape(change['actor'])}{reason}"
+    what = ramp_happening(change) if change["kind"] == "ramp" else change["action"]
+    return f"[quiet]{at}[/]  {where}  {escape(change['key'])} {what} by {escape(change['actor'])}{reason}"

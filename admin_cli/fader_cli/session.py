@@ -178,6 +178,11 @@ class Session:
         else:
             show()
 
+    def emit_line(self, document: Any) -> None:
+        """Write one of several documents, each on a line of its own, at once."""
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        sys.stdout.flush()
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that is hard to take back.
 

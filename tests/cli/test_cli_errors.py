@@ -43,6 +43,9 @@ def test_the_exit_codes_are_those_that_were_promised() -> None:
         "CONFLICT": 5,
         "UNREACHABLE": 6,
         "NOT_APPLIED": 7,
+        "ROLLED_BACK": 8,
+        "HELD": 9,
+        "ABORTED": 10,
         "INTERRUPTED": 130,
     }
     assert set(exits.MEANINGS) == set(ExitCode)

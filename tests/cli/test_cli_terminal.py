@@ -18,6 +18,7 @@ import pytest
 from command_line import Cli
 from processes import PATIENCE, ServerProcess
 from raw_client import RawClient
+from reporting import Reporter
 
 Terminal = Callable[..., tuple[int, str]]
 
@@ -198,3 +199,26 @@ def test_watching_shows_also_where_nobody_is(cli: Cli, terminal: Terminal) -> No
     assert code == 130
     for environment in ("development", "staging", "production"):
         assert re.search(rf"{environment} +revision 1 +no SDK is connected", plain(said))
+
+
+def test_following_a_ramp_draws_its_evidence(cli: Cli, terminal: Terminal, server: ServerProcess, project: str) -> None:
+    cli.ok("create", "a")
+    cli.ok("ramp", "a", "50%,100%", "-e", "production", "-g", "a-rather-long-name-of-a-guard:latency=800ms:margin=5%")
+    made = server.admin.ok("POST", f"/projects/{project}/keys", {"name": "sdk", "environment": "production"})
+    reporter = Reporter(server, sdk_key=made["secret"])
+    code, said = terminal("ramp", "status", "a", "-e", "production", "--follow", answers={"not the ramp": "\x03"})
+    assert code == 130
+    assert "with the feature" in plain(said)
+    assert "\x1b[?25h" in said, "the cursor is shown again"
+    reporter.report("a", (200, 60), (200, 2))
+    reporter.close()
+    code, said = terminal("ramp", "status", "a", "-e", "production", "--follow")
+    assert code == 8
+    last = plain(said[said.rindex("started by") :])
+    assert re.search(r" 1:1 ┤.*[⠁-⣿]", last)
+    assert re.search(r" 20:1 ┤.*┈", last)
+    assert "step 1" in last
+    code, said = terminal("ramp", "status", "a", "-e", "production", NO_COLOR="1")
+    assert code == 0
+    assert not [line for line in plain(said).splitlines() if len(line) > 80]
+    assert "ROLLED BACK" in said

@@ -42,7 +42,12 @@ def show(session: Session, flag: str) -> None:
         )
         for name in _shown(session, found)
     }
-    document = found | {"usage": usage, "changes": changes, "compatibility": compatibility}
+    ramps = {
+        name: session.api.get(path_of("projects", session.project, "flags", flag, "environments", name, "ramp"))
+        for name, configuration in found["environments"].items()
+        if configuration["ramp"] is not None
+    }
+    document = found | {"usage": usage, "changes": changes, "compatibility": compatibility, "ramps": ramps}
     session.emit(document, lambda: show_flag(session, document))
 
 

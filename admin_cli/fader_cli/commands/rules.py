@@ -1,6 +1,5 @@
 """Whom a flag lets in: ``rule list|add|edit|remove``."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -10,10 +9,19 @@ from fader.model import Constraint, Rule, Split, WeightedVariant
 from fader_cli.api import path_of
 from fader_cli.commands.switching import apply
 from fader_cli.conditions import ConditionError, parse_condition
+from fader_cli.documents import read_object
 from fader_cli.errors import CliError, usage_error
 from fader_cli.exits import ExitCode
 from fader_cli.groups import Commands
-from fader_cli.options import PERCENTAGE, complete_segments, dry_run_option, flag_argument, reason_option, with_session
+from fader_cli.options import (
+    PERCENTAGE,
+    complete_segments,
+    dry_run_option,
+    flag_argument,
+    force_option,
+    reason_option,
+    with_session,
+)
 from fader_cli.render import show_rules
 from fader_cli.sentences import rules_of
 from fader_cli.session import Session
@@ -94,7 +102,7 @@ def _rule(base: Rule, given: dict[str, Any]) -> dict[str, Any]:
     if given["from_json"] is not None:
         if any(_is_said(value) for name, value in given.items() if name != "from_json"):
             raise usage_error("--from-json is the whole rule", "leave the other options out, or put them into the file")
-        return _document(given["from_json"])
+        return read_object(given["from_json"], "a rule")
     changes: dict[str, Any] = {}
     if given["conditions"] or given.get("no_conditions"):
         changes["constraints"] = given["conditions"]
@@ -118,14 +126,6 @@ def _rule(base: Rule, given: dict[str, Any]) -> dict[str, Any]:
 
 def _is_said(value: Any) -> bool:
     return value is not None and value is not False and value != ()
-
-
-def _document(path: str) -> dict[str, Any]:
-    with click.open_file(path, encoding="utf-8") as file:
-        try:
-            return msgspec.json.decode(file.read(), type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise usage_error(f"{Path(path).name} is not a rule as JSON: {error}") from None
 
 
 def _path(session: Session, flag: str, *more: str) -> str:
@@ -159,14 +159,18 @@ def list_rules(session: Session, flag: str) -> None:
 @click.option("--position", type=click.IntRange(min=1), metavar="N", help="Make it the N-th rule; 1 is asked first.")
 @reason_option
 @dry_run_option
+@force_option
 @with_session(environment=True, waits=True)
-def add(session: Session, flag: str, position: int | None, reason: str, dry_run: bool, **given: Any) -> None:
+def add(
+    session: Session, flag: str, position: int | None, reason: str, dry_run: bool, force: bool, **given: Any
+) -> None:
     """Add a rule, last unless --position says otherwise."""
     body = _rule(Rule(), given) | {"reason": reason}
     if position is not None:
         body["position"] = position - 1
     path = _path(session, flag)
-    apply(session, flag, lambda: session.api.post(path, body, dry_run=dry_run or None), dry_run=dry_run)
+    how = {"dry_run": dry_run or None, "force": force or None}
+    apply(session, flag, lambda: session.api.post(path, body, **how), dry_run=dry_run)
 
 
 @rule.command()
@@ -177,8 +181,9 @@ def add(session: Session, flag: str, position: int | None, reason: str, dry_run:
 @click.option("--no-segments", is_flag=True, help="Take all segments away.")
 @reason_option
 @dry_run_option
+@force_option
 @with_session(environment=True, waits=True)
-def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, **given: Any) -> None:
+def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, force: bool, **given: Any) -> None:
     """Change what the options name; the rest of the rule stays. Conditions given replace all that it has."""
     if not any(map(_is_said, given.values())):
         raise usage_error("what is to be changed?", "see `fader rule edit --help`")
@@ -189,7 +194,8 @@ def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, 
         raise CliError(f"{flag} has no rule {rule_id!r} here", f"there are: {have}", ExitCode.NOT_FOUND)
     body = _rule(found, given) | {"reason": reason}
     path = _path(session, flag, rule_id)
-    apply(session, flag, lambda: session.api.put(path, body, dry_run=dry_run or None), dry_run=dry_run)
+    how = {"dry_run": dry_run or None, "force": force or None}
+    apply(session, flag, lambda: session.api.put(path, body, **how), dry_run=dry_run)
 
 
 @rule.command()
@@ -197,11 +203,13 @@ def edit(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, 
 @click.argument("rule_id", metavar="RULE")
 @reason_option
 @dry_run_option
+@force_option
 @with_session(environment=True, waits=True)
-def remove(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool) -> None:
+def remove(session: Session, flag: str, rule_id: str, reason: str, dry_run: bool, force: bool) -> None:
     """Remove a rule. A flag that is on and has no rules left is on for everybody, so mind the last one."""
-    path, why = _path(session, flag, rule_id), reason or None
-    apply(session, flag, lambda: session.api.delete(path, reason=why, dry_run=dry_run or None), dry_run=dry_run)
+    path = _path(session, flag, rule_id)
+    how = {"reason": reason or None, "dry_run": dry_run or None, "force": force or None}
+    apply(session, flag, lambda: session.api.delete(path, **how), dry_run=dry_run)
 
 
 COMMANDS: Final = (rule,)

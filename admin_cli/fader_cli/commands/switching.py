@@ -7,7 +7,7 @@ import click
 
 from fader_cli.api import path_of
 from fader_cli.commands.waiting import conclude
-from fader_cli.options import PERCENTAGE, dry_run_option, flag_argument, reason_option, with_session
+from fader_cli.options import PERCENTAGE, dry_run_option, flag_argument, force_option, reason_option, with_session
 from fader_cli.render import show_switched
 from fader_cli.session import Session
 
@@ -35,12 +35,14 @@ def apply(session: Session, flag: str, send: Callable[[], Any], *, dry_run: bool
     )
 
 
-def _switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry_run: bool) -> None:
+def _switch(
+    session: Session, flag: str, verb: str, body: dict[str, Any], *, dry_run: bool, force: bool = False
+) -> None:
     path = path_of("projects", session.project, "flags", flag, "environments", session.environment, verb)
     apply(
         session,
         flag,
-        lambda: session.api.post(path, body, dry_run=dry_run or None),
+        lambda: session.api.post(path, body, dry_run=dry_run or None, force=force or None),
         dry_run=dry_run,
         tells_rules=verb != "off",
     )
@@ -51,13 +53,14 @@ def _switch(session: Session, flag: str, verb: str, body: dict[str, Any], *, dry
 @click.option("--at", "percentage", type=PERCENTAGE, metavar="PERCENT", help="Let only this share in, from the start.")
 @reason_option
 @dry_run_option
+@force_option
 @with_session(environment=True, waits=True)
-def on(session: Session, flag: str, percentage: float | None, reason: str, dry_run: bool) -> None:
+def on(session: Session, flag: str, percentage: float | None, reason: str, dry_run: bool, force: bool) -> None:
     """Switch a flag on, for everyone whom its rules let in."""
     body: dict[str, Any] = {"reason": reason}
     if percentage is not None:
         body["percentage"] = percentage
-    _switch(session, flag, "on", body, dry_run=dry_run)
+    _switch(session, flag, "on", body, dry_run=dry_run, force=force)
 
 
 @click.command()
@@ -66,7 +69,7 @@ def on(session: Session, flag: str, percentage: float | None, reason: str, dry_r
 @dry_run_option
 @with_session(environment=True, waits=True)
 def off(session: Session, flag: str, reason: str, dry_run: bool) -> None:
-    """Switch a flag off, for everyone, at once. Wins over every rule."""
+    """Switch a flag off, for everyone, at once. Wins over every rule, and ends a ramp that it is in."""
     _switch(session, flag, "off", {"reason": reason}, dry_run=dry_run)
 
 
@@ -78,6 +81,7 @@ def off(session: Session, flag: str, reason: str, dry_run: bool) -> None:
 @click.option("--rule", metavar="ID", help="The rule to change; else the last one that is for everybody.")
 @reason_option
 @dry_run_option
+@force_option
 @with_session(environment=True, waits=True)
 def rollout(
     session: Session,
@@ -88,6 +92,7 @@ def rollout(
     rule: str | None,
     reason: str,
     dry_run: bool,
+    force: bool,
 ) -> None:
     """Let in a share of all users: 10%, 0.5%, 0.001%. Raising it keeps everyone who was in.
 
@@ -95,17 +100,18 @@ def rollout(
     """
     given = {"by": by, "salt": salt, "rule": rule}
     body = {"percentage": percentage, "reason": reason} | {k: v for k, v in given.items() if v is not None}
-    _switch(session, flag, "rollout", body, dry_run=dry_run)
+    _switch(session, flag, "rollout", body, dry_run=dry_run, force=force)
 
 
 @click.command()
 @flag_argument
 @reason_option
 @dry_run_option
+@force_option
 @with_session(environment=True, waits=True)
-def undo(session: Session, flag: str, reason: str, dry_run: bool) -> None:
+def undo(session: Session, flag: str, reason: str, dry_run: bool, force: bool) -> None:
     """Go back to the state before the last change. Twice is as before."""
-    _switch(session, flag, "undo", {"reason": reason}, dry_run=dry_run)
+    _switch(session, flag, "undo", {"reason": reason}, dry_run=dry_run, force=force)
 
 
 COMMANDS: Final = (on, off, rollout, undo)

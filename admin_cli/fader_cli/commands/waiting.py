@@ -13,7 +13,7 @@ from fader_cli.exits import ExitCode
 from fader_cli.options import patience, require_option, timeout_option, with_session
 from fader_cli.progress import meanwhile, show_outcome
 from fader_cli.session import Session, listed
-from fader_cli.waiting import Patience, Waiting, wait
+from fader_cli.waiting import EVERYBODY, Patience, Waiting, wait
 
 
 def conclude(
@@ -53,6 +53,17 @@ def conclude(
     if error is not None:
         raise CliError(f"the change is made, but not known to be applied: {error.message}", error.hint, _NOT_APPLIED)
     _require_all(waitings, "the change is made, but", began)
+
+
+def show_who_applied(session: Session, environment: str, revision: int) -> None:
+    """Wait a moment for a change that somebody else has made, and write who has applied it; nothing depends on it."""
+    began = time.monotonic()
+    waiting = Waiting(environment, revision, EVERYBODY, is_certain=True)
+    _wait(session, [waiting], Patience(), began)
+    if session.as_json:
+        session.emit_line({"acknowledged": _document([waiting], began)})
+    else:
+        show_outcome(session, [waiting])
 
 
 _NOT_APPLIED: Final = ExitCode.NOT_APPLIED

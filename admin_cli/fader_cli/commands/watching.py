@@ -1,6 +1,5 @@
 """``watch``: changes as they happen, and on a terminal, how they are acknowledged."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
@@ -99,8 +98,7 @@ class _Lines:
         if name != "change":
             return
         if self._session.as_json:
-            sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
-            sys.stdout.flush()
+            self._session.emit_line(document)
             return
         show_change(self._session, [document])
 

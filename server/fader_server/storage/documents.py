@@ -73,6 +73,7 @@ class RampDocument(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     percentage: float
     why: str
+    is_approved: bool = False
     found: tuple[FoundDocument, ...] = ()
     guards: tuple[model.Guard, ...] = ()
 
@@ -179,6 +180,7 @@ def ramp_document(ramp: Ramp) -> RampDocument:
         steps=len(ramp.plan.steps),
         percentage=step_of(ramp.plan, ramp.progress).percentage,
         why=ramp.progress.why,
+        is_approved=ramp.progress.is_approved,
         found=tuple(
             FoundDocument(
                 guard=guard.id,

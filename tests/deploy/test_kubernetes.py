@@ -7,6 +7,7 @@ import pytest
 import fader
 from deploy.dockerfile import read_dockerfile
 from deploy.manifests import example, kubernetes, pod, resource
+from fader_server.api.ofrep.door import PREFIX
 from fader_server.app import create_app
 from fader_server.settings import read_settings
 
@@ -65,7 +66,7 @@ def test_the_image_is_of_this_version(kind: str) -> None:
 
 
 def paths_of_the_server() -> set[str]:
-    return {route.path for route in create_app(read_settings({})).routes}
+    return {route.path for route in create_app(read_settings({})).routes} | {PREFIX}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fader_server.flags.findings import Findings
+from fader_server.flags.limits import Limits
 from fader_server.ramping.alerts import alert_in
 
 
@@ -118,6 +122,25 @@ def test_whatever_comes_switches_the_flag_off(payload: Any, reason: str) -> None
 )
 def test_but_for_what_says_that_all_is_well(payload: Any) -> None:
     assert not alert_in(json.dumps(payload).encode()).is_firing
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text() | st.sampled_from([*_pagerduty("")["event"], *_alertmanager("")]), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.binary() | JSON.map(lambda document: json.dumps(document).encode()))
+def test_every_reason_can_be_kept(body: bytes) -> None:
+    """What history refused would leave the flag on."""
+    findings = Findings()
+    assert findings.check_text("reason", alert_in(body).reason, Limits().text, empty=False) or not (
+        alert_in(body).is_firing
+    )
 
 
 @pytest.mark.parametrize("body", [b"text=burning", b"\xff\xfe", b"{", b"[" * 100_000, b"\x00\x1b[31m", b'{"event": 1}'])

@@ -98,6 +98,10 @@ def test_notifications() -> None:
     assert received(SECRET, sent, body + b" ") is None
 
 
+def test_ramps() -> None:
+    assert run_page("ramps")["user"] == "user-42"
+
+
 def test_recording_outcomes() -> None:
     space = run_page("../explanation/outcomes")
     assert space["send_receipt"]("order-1", "ada") is None

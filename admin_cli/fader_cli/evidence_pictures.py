@@ -16,6 +16,8 @@ _BLANK: Final = 0x2800
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Of a braille character, by row and column."""
 
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
 _LABEL: Final = 12
 
 
@@ -66,6 +68,30 @@ def evidence_picture(looks: Sequence[Look], threshold: float, height: int = 8) -
         line.rstrip()
         lines.append(line)
     return [*lines, *_time_axis(looks, begins)]
+
+
+def evidence_line(looks: Sequence[Look], threshold: float, width: int = 40) -> Text:
+    """The same in one line: the taller, the more evidence; a full block is enough of it.
+
+    Args:
+        looks: In their order.
+        threshold: Where the guard has had enough, as odds.
+        width: Characters.
+
+    Returns:
+        The line; an empty one where there is nothing to draw yet.
+    """
+    line = Text(style="key")
+    if len(looks) < 2:
+        return line
+    columns = [column * width // (2 * WIDTH) for column in _columns(looks)]
+    newest = {column: look.log_e for column, look in zip(columns, looks, strict=True)}
+    value = 0.0
+    for column in range(width):
+        value = newest.get(column, value)
+        share = min(max(value / math.log(threshold), 0.0), 1.0)
+        line.append(_BLOCKS[int(share * (len(_BLOCKS) - 1))], "off" if share == 1 else None)
+    return line
 
 
 def _columns(looks: Sequence[Look]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, Self
 
 import msgspec
 from msgspec import Struct
-from rich.console import Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
@@ -192,4 +192,5 @@ class _Picture:
             return Text("…", "quiet")
         quiet = "Ctrl-C ends the following, not the ramp"
         last = Text(self._trouble or quiet, "hint" if self._trouble else "quiet", no_wrap=True, overflow="ellipsis")
-        return Group(*ramp_lines(self._ramp, self._console.height - 2), last)
+        width, height = self._console.size
+        return Group(*ramp_lines(self._ramp, ConsoleDimensions(width, height - 2)), last)

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
-from rich.console import RenderableType
+from rich.console import ConsoleDimensions
 from rich.markup import escape
 from rich.text import Text
 
 from fader_cli.acknowledgements import reach_sentence
-from fader_cli.evidence_pictures import evidence_picture
+from fader_cli.evidence_pictures import evidence_line, evidence_picture
 from fader_cli.percentages import format_percentage
 from fader_cli.ramps import WHOLE, Arm, Check, Guard, Ramp, odds, promise, state_sentence
 from fader_cli.render import table
@@ -40,30 +41,39 @@ _LEAST: Final = 3
 """Lines of a picture in which something can still be seen."""
 
 
-def ramp_lines(ramp: Ramp, room: int | None = None) -> list[RenderableType]:
+def ramp_lines(ramp: Ramp, room: ConsoleDimensions | None = None) -> list[Text]:
     """All about a ramp.
 
     Args:
         ramp: Of which.
-        room: Lines that there are; pictures become smaller, or are left out, for the rest to fit in.
+        room: What there is; pictures become smaller, or a line each, for the rest to fit in.
     """
     now = datetime.now(UTC)
-    lines: list[RenderableType] = [_markup(line) for line in (*_headlines(ramp, now), _steps_line(ramp))]
-    lines += [_markup(f"[quiet]{escape(line)}[/]") for line in _small_print(ramp, now)]
+    above = [*_headlines(ramp, now), _steps_line(ramp)]
+    above += [f"[quiet]{escape(line)}[/]" for line in _small_print(ramp, now)]
     texts = [_guard_lines(guard, has_others=ramp.percentage < WHOLE) for guard in ramp.guards]
-    checks = [_markup(_check_line(check)) for check in ramp.prometheus]
-    height = _picture_height(ramp, None if room is None else room - len(lines) - sum(map(len, texts)) - len(checks))
+    below = [line for check in ramp.prometheus for line in ("", *_check_lines(check))]
+    height = _HEIGHT if len(texts) < 3 else _SMALL
+    if room is not None and texts:
+        taken = sum(_height(line, room.width) for line in (*above, *chain(*texts), *below))
+        # Below each picture there are three lines, and above each guard an empty one.
+        height = min(height, (room.height - taken) // len(texts) - 4)
+    lines = [*map(_markup, above)]
     for guard, text in zip(ramp.guards, texts, strict=True):
-        lines += ["", *map(_markup, text)]
-        lines += evidence_picture(guard.looks, guard.threshold, height) if height >= _LEAST else []
-    return [*lines, *([""] if checks else []), *checks]
+        lines += map(_markup, ("", *text))
+        is_large = height >= _LEAST
+        lines += evidence_picture(guard.looks, guard.threshold, height) if is_large else _in_a_line(guard)
+    return [*lines, *map(_markup, below)]
 
 
-def _picture_height(ramp: Ramp, room: int | None) -> int:
-    count = len(ramp.guards)
-    wanted = _HEIGHT if count < 3 else _SMALL
-    # Below each there are three lines, and above it an empty one.
-    return wanted if room is None or not count else min(wanted, room // count - 4)
+def _height(line: str, width: int) -> int:
+    """Lines that it takes there."""
+    return max(math.ceil(_markup(line).cell_len / width), 1)
+
+
+def _in_a_line(guard: Guard) -> list[Text]:
+    drawn = evidence_line(guard.looks, guard.threshold)
+    return [Text("  over time         ").append(drawn)] if drawn else []
 
 
 def _markup(line: str) -> Text:
@@ -147,16 +157,17 @@ def _arm(arm: Arm) -> str:
     return f"{arm.failed:>9,} of {arm.exposed:>9,}  {share:>8}"
 
 
-def _check_line(check: Check) -> str:
+def _check_lines(check: Check) -> list[str]:
     style = _VERDICTS.get(check.verdict, "key")
     value = "no answer" if check.value is None else f"{check.value:g}"
     limits = [f"at most {check.max:g}"] if check.max is not None else []
     limits += [f"at least {check.min:g}"] if check.min is not None else []
     beyond = f", beyond that {check.beyond} times in a row" if check.beyond else ""
-    return (
+    return [
         f"[key]{escape(check.id)}[/]  [{style}]{escape(check.verdict)}[/]  {value}"
-        f"  [quiet]{' and '.join(limits)}{beyond} · {escape(check.query)}[/]"
-    )
+        f"  [quiet]{' and '.join(limits)}{beyond}[/]",
+        f"  [quiet]{escape(check.query)}[/]",
+    ]
 
 
 def show_ramp(session: Session, ramp: Ramp) -> None:

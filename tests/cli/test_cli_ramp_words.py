@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fader_cli.evidence_pictures import WIDTH, evidence_picture
+from fader_cli.evidence_pictures import WIDTH, evidence_line, evidence_picture
 from fader_cli.ramps import Look, odds, promise
 from fader_cli.times import clock, parse_moment, parse_time, spelled
 
@@ -98,3 +98,11 @@ def test_much_more_than_enough_leaves_room_for_the_rest() -> None:
     lines = drawn(looks(0.0, 1.0, 300.0))
     assert any(" 40:1 ┤" in line for line in lines[1:])
     assert len(lines) == 8 + 3
+
+
+def test_where_there_is_little_room_a_line_will_do() -> None:
+    line = evidence_line(looks(*(math.log(40) * part / 50 for part in range(51))), 40.0).plain
+    assert len(line) == 40
+    assert sorted(line) == list(line), "it rises"
+    assert (line[0], line[-2], line[-1]) == ("▁", "▇", "█")
+    assert evidence_line(looks(0.0), 40.0).plain == ""

@@ -126,11 +126,14 @@ class _Lines:
         self._session = session
         self._said: object = None
         self._counted: dict[str, tuple[str, float, str]] = {}
+        self._measured: dict[str, str] = {}
         self._is_away = False
 
     def hear(self, heard: _Heard) -> None:
         ramp = heard.ramp
-        self._is_away = False
+        if self._is_away:
+            self._is_away = False
+            self._session.notes.print("[quiet]the server is back[/]")
         now = datetime.now().astimezone()
         at = f"[quiet]{clock(now, now)}[/]"
         said = ramp.status, ramp.step, ramp.why
@@ -144,6 +147,11 @@ class _Lines:
             if ramp.percentage < WHOLE and self._is_worth_a_line(guard) and guard.found != ramp.why:
                 evidence = f"; evidence {odds(guard.e_value)} of {odds(guard.threshold)}"
                 self._print(f"{at}  [quiet]{escape(f'{guard.found}{evidence}: {guard.verdict}')}[/]")
+        for check in ramp.prometheus:
+            if self._measured.get(check.id, "ok") != check.verdict:
+                value = "" if check.value is None else f"{check.value:g}: "
+                self._print(f"{at}  [quiet]{escape(f'{check.id}: {value}{check.verdict}')}[/]")
+            self._measured[check.id] = check.verdict
 
     def _is_worth_a_line(self, guard: Guard) -> bool:
         verdict, told, found = self._counted.get(guard.id, ("", -_NUMBERS_EVERY, ""))

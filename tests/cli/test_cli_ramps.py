@@ -328,19 +328,23 @@ def test_watch_tells_of_it(cli: Cli, flag: str) -> None:
 def test_following_goes_on_when_the_server_comes_back(
     unsigned: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running_server(tmp_path) as server:
+    with running_server(tmp_path, FADER_PROMETHEUS_URL="http://127.0.0.1:9") as server:  # where nobody listens
         monkeypatch.setenv("FADER_URL", server.url)
         monkeypatch.setenv("FADER_TOKEN", server.admin_token)
         unsigned.ok("create", FLAG)
-        started(unsigned, "--guard", "checkout")
+        ramp = started(unsigned, "--guard", "checkout", "--prometheus", "up", "--min", "1")
+        assert [(one["query"], one["min"], one["max"]) for one in ramp["plan"]["prometheus"]] == [("up", 1, None)]
+        wait_for(lambda: status(unsigned)["prometheus"][0]["verdict"] != "ok", "the first answer")
         following = unsigned.start("ramp", "status", FLAG, *PRODUCTION, "--follow")
         try:
             assert following.stdout is not None
             assert following.stderr is not None
             assert "is in step 1 of 2" in following.stdout.readline()
+            assert "prometheus: cannot measure" in following.stdout.readline()
             server.kill()
             assert "waiting for it, the ramp is kept there" in following.stderr.readline()
             server.start()
+            assert "the server is back" in following.stderr.readline()
             reporter = Reporter(server)
             reporter.report(FLAG, *HARMFUL)
             reporter.close()

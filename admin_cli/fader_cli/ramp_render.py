@@ -145,10 +145,11 @@ def _guard_lines(guard: Guard, *, has_others: bool) -> list[str]:
 
 
 def _what_is_worse(guard: Guard) -> str:
-    if guard.kind == "failures":
+    if guard.kind != "latency":
         return "failed"
     if guard.slower_than_ms is None:
-        return "waited longer than others do, which is not known yet"
+        usual = "" if guard.control_p95_ms is None else f", {guard.control_p95_ms:,.0f} ms until now"
+        return f"waited longer than usual: this step learns what is usual{usual}"
     return f"waited more than {guard.slower_than_ms:,.0f} ms"
 
 

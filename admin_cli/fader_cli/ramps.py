@@ -46,6 +46,7 @@ class Guard(Struct, frozen=True, kw_only=True):
     action: str
     margin: float
     slower_than_ms: float | None
+    control_p95_ms: float | None = None
     verdict: str
     treatment: Arm
     control: Arm

@@ -12,7 +12,7 @@ from typing import Any
 
 import urllib3
 import uvicorn
-from litestar import Litestar, Router
+from litestar import Litestar
 
 from fader_server.access import Access, ensure_initial_credentials
 from fader_server.api.admin import AdminServices, routes
@@ -135,7 +135,7 @@ def running_admin_server(
             await ensure_initial_credentials(store, admin_token=ADMIN_TOKEN, sdk_keys=[], now=utc_now())
             access, bus = Access(store, utc_now), InProcessBus()
             app = Litestar(
-                route_handlers=[Router("/api/v1", route_handlers=routes)],
+                route_handlers=routes,
                 exception_handlers=exception_handlers,
                 openapi_config=openapi_config(),
                 logging_config=None,

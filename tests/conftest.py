@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+import processes
 from services.postgres import ExternalPostgres, PostgresDatabases, PostgresServer
 from services.redis_server import ExternalRedis, RedisDatabases, RedisServer
+from warm_starts import WarmProcess
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,10 +23,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
+    processes.warm_start = WarmProcess
     # Shells start what runs in the background with Ctrl-C ignored, and each process hands that on to those it starts:
     # the programs that tests end by it would not hear it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def cold_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are the very program that users start, from its first line on."""
+    monkeypatch.setattr(processes, "warm_start", None)
 
 
 @pytest.fixture(scope="session")

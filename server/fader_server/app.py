@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
+from fader_server.absent import absent
 from fader_server.access import Access
 from fader_server.api import frontend, health, hooks, metrics, sdk, segment_members, unleash
 from fader_server.api.ack_shortcut import AckShortcut
@@ -67,6 +68,9 @@ _log = logger(__name__)
 _TIDY_EVERY: Final = timedelta(hours=1)
 _LAST_TRACES_SECONDS: Final = 2.0
 
+_UNUSED: Final = ("attr", "attrs", "pydantic")
+"""Litestar loads these wherever they are installed. No model of ours is one of theirs."""
+
 
 def now() -> datetime:
     """The time, with its zone."""
@@ -91,32 +95,33 @@ def create_app(settings: Settings, link: Link | None = None) -> Litestar:
             await _start(app, settings, telemetry, link, stack)
             yield
 
-    return Litestar(
-        route_handlers=[
-            Router("/api/v1", route_handlers=routes),
-            *sdk.routes,
-            *segment_members.routes,
-            *frontend.routes,
-            *unleash.routes,
-            *hooks.routes,
-            *health.routes,
-            *metrics.routes,
-        ],
-        lifespan=[running],
-        exception_handlers=exception_handlers,
-        openapi_config=openapi_config(),
-        request_max_body_size=settings.max_body_bytes,
-        logging_config=None,
-        state=State(
-            {
-                "telemetry": telemetry,
-                "exposition": _exposition(telemetry, link),
-                "metrics_token": settings.metrics_token,
-                "worker": UNSET if link is None else link.worker,
-                "give_up": _log_failure,
-            }
-        ),
-    )
+    with absent(*_UNUSED):
+        return Litestar(
+            route_handlers=[
+                *routes,
+                *sdk.routes,
+                *segment_members.routes,
+                *frontend.routes,
+                *unleash.routes,
+                *hooks.routes,
+                *health.routes,
+                *metrics.routes,
+            ],
+            lifespan=[running],
+            exception_handlers=exception_handlers,
+            openapi_config=openapi_config(),
+            request_max_body_size=settings.max_body_bytes,
+            logging_config=None,
+            state=State(
+                {
+                    "telemetry": telemetry,
+                    "exposition": _exposition(telemetry, link),
+                    "metrics_token": settings.metrics_token,
+                    "worker": UNSET if link is None else link.worker,
+                    "give_up": _log_failure,
+                }
+            ),
+        )
 
 
 def create_asgi(app: Litestar, settings: Settings) -> tuple[ASGIApp, Sequence[Shortcut]]:

@@ -9,6 +9,8 @@ import sys
 from types import ModuleType
 from typing import Any, Final
 
+from fader_server.absent import absent
+
 ABSENT: Final = ("rich",)
 """Packages that are not found while what would use them is imported, and are there for everybody afterwards."""
 
@@ -28,16 +30,8 @@ class _Hollow(ModuleType):
 def _spare() -> None:
     for name in HOLLOW:
         sys.modules.setdefault(name, _Hollow(name))
-    kept = {name: sys.modules.get(name) for name in ABSENT}
-    sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]  # for the import system, None is: not there
-    try:
+    with absent(*ABSENT):
         import structlog.dev  # noqa: F401
-    finally:
-        for name, module in kept.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
 
 
 _spare()

@@ -7,12 +7,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import urllib3
 
 from fader_server.app import create_app
 from fader_server.settings import read_settings
 from processes import PATIENCE, ServerProcess, running_server, wait_for
 from raw_stream import RawStream
+
+pytestmark = pytest.mark.usefixtures("cold_starts")
 
 
 def test_health_needs_no_key(tmp_path: Path) -> None:

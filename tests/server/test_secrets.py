@@ -14,6 +14,8 @@ from raw_stream import RawStream
 from services.postgres import PostgresServer
 from services.redis_server import RedisServer
 
+pytestmark = pytest.mark.usefixtures("cold_starts")
+
 
 class Shared:
     """Databases that the test may stop, with passwords that it can look for."""

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from admin_server import ADMIN_TOKEN, AdminClient, AdminServer
@@ -17,12 +17,16 @@ RANK = {"viewer": 0, "editor": 1, "admin": 2}
 def _operations() -> dict[str, tuple[str, str, Needs]]:
     """Method, path and needs of every operation, as they are mounted."""
     found = {}
-    app = Litestar(route_handlers=[Router("/", route_handlers=routes)], openapi_config=None, logging_config=None)
+    app = Litestar(route_handlers=routes, openapi_config=None, logging_config=None)
     for route in app.routes:
         for handler in getattr(route, "route_handlers", []):
             assert isinstance(handler, HTTPRouteHandler)
             for method in handler.http_methods - {"OPTIONS"}:
-                found[str(handler.operation_id)] = (str(method), route.path_format, handler.opt[OPTION])
+                found[str(handler.operation_id)] = (
+                    str(method),
+                    route.path_format.removeprefix("/api/v1"),
+                    handler.opt[OPTION],
+                )
     return found
 
 

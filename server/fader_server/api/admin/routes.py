@@ -1,4 +1,4 @@
-"""All of the admin API, as the application mounts it at ``/api/v1``."""
+"""All of the admin API, as the application mounts it."""
 
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ def _without_options(router: Router) -> Router:
 
 routes: list[ControllerRouterHandler] = [
     Router(
-        path="/",
+        path="/api/v1",
         guards=[authorise],
         exception_handlers={AnsweredBefore: answered_before},
         dependencies={

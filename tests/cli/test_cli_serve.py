@@ -122,12 +122,15 @@ def test_serve_leaves_the_current_profile_alone_and_ends_with_its_server(
     assert found["profiles"]["local"]["environment"] == "staging", "chosen by the user"
 
 
-def test_a_port_that_is_taken(unsigned: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named_by", ["option", "variable"])
+def test_a_port_that_is_taken(unsigned: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_by: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = unsigned("serve", "--port", str(port), "--db", str(tmp_path / "fader.db"))
+        monkeypatch.setenv("FADER_PORT", str(free_port() if named_by == "option" else port))
+        option = ["--port", str(port)] if named_by == "option" else []
+        done = unsigned("serve", *option, "--db", str(tmp_path / "fader.db"))
     assert done.code != 0
     assert f"cannot listen on 127.0.0.1:{port}" in done.err
     assert f"--port {port + 1}" in done.err

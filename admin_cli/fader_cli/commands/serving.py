@@ -44,8 +44,19 @@ class _Secrets(Struct, frozen=True):
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="The port to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    envvar="FADER_HOST",
+    help="The address to listen on.  [default: FADER_HOST, or 127.0.0.1]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=8080,
+    envvar="FADER_PORT",
+    help="The port to listen on.  [default: FADER_PORT, or 8080]",
+)
 @click.option("--db", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The database's file.")
 @click.option(
     "--workers",

@@ -169,6 +169,8 @@ class Guard(Model, frozen=True):
         rule: The rule whose rollout is raised. Whom it lets in has the feature; whom only its rollout keeps out has
             not; nobody else is counted.
         slower_than_ms: For a guard of latency, what took longer counts as failed. Of others it is what raised.
+        timed: Whether it is a guard of latency. One that has no ``slower_than_ms`` yet learns what is usual: nothing
+            counts as failed.
     """
 
     id: str
@@ -176,6 +178,7 @@ class Guard(Model, frozen=True):
     hash_key: str
     rule: str = ""
     slower_than_ms: float | None = None
+    timed: bool = False
 
 
 class Snapshot(Model, frozen=True):

@@ -1,11 +1,12 @@
 """What became of users where guards watch: as SDKs report it, and as servers merge and keep it.
 
-Users are in sketches, so that a report may come twice, late or in any order. Sums are for people to look at; who adds
-them up twice has them wrong, which is what a report's ``id`` is for.
+Users are in sketches, so that a report may come twice, late or in any order. Sums and durations add up; who adds them
+up twice has them wrong, which is what a report's ``id`` is for.
 """
 
 from msgspec import Struct
 
+from fader.durations import Count, Durations, added
 from fader.sketches import Sketch
 
 _NOBODY = Sketch().encode()
@@ -14,26 +15,30 @@ _NOBODY = Sketch().encode()
 class Sums(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of all values that were recorded: how many, their sum, and the sum of their squares."""
 
-    count: int = 0
+    count: Count = 0
     total: float = 0.0
     squares: float = 0.0
 
     def merged(self, other: "Sums") -> "Sums":
         """Both."""
         return Sums(
-            count=self.count + other.count, total=self.total + other.total, squares=self.squares + other.squares
+            count=added(self.count, other.count),
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
         )
 
 
 class Arm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One side of a comparison. Both sketches are in the form that ``Sketch.encode`` gives them.
 
-    ``failed`` are those of ``exposed`` who failed at least once.
+    ``failed`` are those of ``exposed`` who failed at least once. ``durations`` are kept for guards of latency only: of
+    all that was recorded, and not of users.
     """
 
     exposed: bytes = _NOBODY
     failed: bytes = _NOBODY
     sums: Sums = Sums()
+    durations: Durations = Durations()
 
     def merged(self, other: "Arm") -> "Arm":
         """Both.
@@ -45,7 +50,12 @@ class Arm(Struct, frozen=True, kw_only=True, omit_defaults=True):
             exposed=_merged(self.exposed, other.exposed),
             failed=_merged(self.failed, other.failed),
             sums=self.sums.merged(other.sums),
+            durations=self.durations.merged(other.durations),
         )
+
+    def users_only(self) -> "Arm":
+        """Without what adds up."""
+        return Arm(exposed=self.exposed, failed=self.failed)
 
     def counts(self) -> tuple[int, int]:
         """How many users came to the guard, and how many of them failed.
@@ -66,7 +76,7 @@ class Outcomes(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     treatment: Arm = Arm()
     control: Arm = Arm()
-    of_nobody: int = 0
+    of_nobody: Count = 0
 
     def merged(self, other: "Outcomes") -> "Outcomes":
         """Both.
@@ -77,7 +87,7 @@ class Outcomes(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Outcomes(
             treatment=self.treatment.merged(other.treatment),
             control=self.control.merged(other.control),
-            of_nobody=self.of_nobody + other.of_nobody,
+            of_nobody=added(self.of_nobody, other.of_nobody),
         )
 
 

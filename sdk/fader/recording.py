@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from fader.comparison import Side, comparison
 from fader.context import parts
+from fader.durations import Durations, Stopwatch
+from fader.model import Guard
 from fader.outcomes import Arm, OutcomeReport, Outcomes, Sums
 from fader.rollouts import Identify
 from fader.sketches import HASH_BYTES, Sketch
@@ -47,14 +49,19 @@ class Tally:
     """What one guard has seen since the last report.
 
     There are four of everything: users of the control who did well, and who failed; the same of the treatment.
+
+    Args:
+        is_timed: Whether values are durations, in milliseconds.
     """
 
-    __slots__ = ("_lock", "_sketches", "_waiting", "of_nobody", "totals")
+    __slots__ = ("_is_timed", "_lock", "_sketches", "_stopwatches", "_waiting", "of_nobody", "totals")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_timed: bool = False) -> None:
         self._waiting: tuple[list[bytes], ...] = ([], [], [], [])
         self._sketches = _sketches()
         self._lock = threading.Lock()
+        self._is_timed = is_timed
+        self._stopwatches = self._fresh_stopwatches()
         self.totals = _totals()
         self.of_nobody = [0]
 
@@ -65,6 +72,8 @@ class Tally:
             totals[0] += 1
             totals[1] += value
             totals[2] += value * value
+            if self._is_timed:
+                self._stopwatches[treated].add(value)
         waiting = self._waiting[2 * treated + failed]
         waiting.append(hashed)
         if len(waiting) >= _MOST_WAITING:
@@ -83,11 +92,16 @@ class Tally:
         finally:
             self._lock.release()
         totals, self.totals = self.totals, _totals()
+        stopwatches, self._stopwatches = self._stopwatches, self._fresh_stopwatches()
         of_nobody, self.of_nobody = self.of_nobody, [0]
         if not any(sketches) and not of_nobody[0]:
             return None
-        control, treatment = (_arm(sketches[2 * side : 2 * side + 2], totals[side]) for side in (0, 1))
+        durations = [stopwatch.durations for stopwatch in stopwatches] or [Durations(), Durations()]
+        control, treatment = (_arm(sketches[2 * side : 2 * side + 2], totals[side], durations[side]) for side in (0, 1))
         return Outcomes(treatment=treatment, control=control, of_nobody=of_nobody[0])
+
+    def _fresh_stopwatches(self) -> tuple[Stopwatch, ...]:
+        return (Stopwatch(), Stopwatch()) if self._is_timed else ()
 
     def _settle_if_possible(self, waiting: list[bytes]) -> None:
         # The application's threads do not wait for each other, nor a signal handler for the code that it interrupts.
@@ -115,11 +129,11 @@ def _sketches() -> tuple[Sketch, ...]:
     return Sketch(), Sketch(), Sketch(), Sketch()
 
 
-def _arm(sketches: tuple[Sketch, ...], totals: _Totals) -> Arm:
+def _arm(sketches: tuple[Sketch, ...], totals: _Totals, durations: Durations) -> Arm:
     exposed, failed = sketches
     exposed.merge(failed)  # who failed was there
     sums = Sums(count=totals[0], total=totals[1], squares=totals[2])
-    return Arm(exposed=exposed.encode(), failed=failed.encode(), sums=sums)
+    return Arm(exposed=exposed.encode(), failed=failed.encode(), sums=sums, durations=durations)
 
 
 class Watched(Struct, frozen=True):
@@ -129,7 +143,7 @@ class Watched(Struct, frozen=True):
     identify: Identify
     hasher: Any
     tallies: tuple[tuple[Tally, float | None], ...]
-    """Each with the milliseconds beyond which it was too slow, for a guard of latency."""
+    """Each with the milliseconds beyond which it is too slow, for a guard of latency: infinite ones while it learns."""
 
 
 class Recorder:
@@ -164,7 +178,11 @@ class Recorder:
         guards = flags.snapshot.guards
         if guards or self._tallies:
             before = self._tallies
-            self._tallies = {guard.id: before.get(guard.id) or Tally() for some in guards.values() for guard in some}
+            self._tallies = {
+                guard.id: before.get(guard.id) or Tally(is_timed=_is_timed(guard))
+                for some in guards.values()
+                for guard in some
+            }
             for id_, tally in before.items():
                 if id_ not in self._tallies and len(self._over) < _MOST_OVER:
                     self._over[id_] = tally
@@ -248,7 +266,8 @@ class Recorder:
         alike: dict[tuple[str, str, str, str], list[tuple[Tally, float | None]]] = {}
         for flag, guards in flags.snapshot.guards.items():
             for guard in guards:
-                seen = (self._tallies[guard.id], guard.slower_than_ms)
+                slow = math.inf if guard.timed and guard.slower_than_ms is None else guard.slower_than_ms
+                seen = (self._tallies[guard.id], slow)
                 alike.setdefault((guard.metric, flag, guard.rule, guard.hash_key), []).append(seen)
         watched: dict[str, tuple[Watched, ...]] = {}
         for (metric, flag, rule, hash_key), tallies in alike.items():
@@ -261,6 +280,10 @@ class Recorder:
                 one = Watched(compared.side, compared.identify, hasher, tuple(tallies))
                 watched[metric] = (*watched.get(metric, ()), one)
         return watched
+
+
+def _is_timed(guard: Guard) -> bool:
+    return guard.timed or guard.slower_than_ms is not None
 
 
 def _finite(value: float) -> float:

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from fader.durations import Durations
 from fader.outcomes import Arm, OutcomeReport, Outcomes, Sums
 from fader.sketches import Sketch
 
@@ -31,6 +32,16 @@ def test_sums_add_up() -> None:
     both = arm("a", "", 1.0, 2.0).merged(arm("b", "", 3.0))
     assert both.sums == Sums(count=3, total=6.0, squares=14.0)
     assert Outcomes(of_nobody=2).merged(Outcomes(of_nobody=3)).of_nobody == 5
+
+
+def test_durations_add_up() -> None:
+    some = Arm(durations=Durations(buckets={1: 2, 5: 1}))
+    assert some.merged(Arm(durations=Durations(buckets={5: 1}))).durations.buckets == {1: 2, 5: 2}
+
+
+def test_what_adds_up_can_be_left_out() -> None:
+    whole = msgspec.structs.replace(arm("ab", "a", 1.0), durations=Durations(buckets={1: 1}))
+    assert whole.users_only() == Arm(exposed=whole.exposed, failed=whole.failed)
 
 
 def test_nobody_is_nothing() -> None:

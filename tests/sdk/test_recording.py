@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from fader import Context
@@ -114,6 +115,32 @@ def test_what_is_too_slow_has_failed_where_latency_is_watched() -> None:
     taken = client._runtime.recorder.take()
     assert taken[ERRORS.id].treatment.counts() == (3, 1)
     assert taken[SLOW.id].treatment.counts() == (2, 1)
+
+
+def test_how_long_it_took_is_kept_where_latency_is_watched() -> None:
+    client = Recording(ERRORS, SLOW)
+    user, *_ = treated(client)
+    for took in (20.0, 20.0, 900.0):
+        client.record("checkout", user, value=took)
+    client.record("checkout", user)
+    taken = client._runtime.recorder.take()
+    assert taken[SLOW.id].treatment.durations.count == 3
+    assert taken[SLOW.id].treatment.durations.within(0.5) == pytest.approx(20, rel=0.05)
+    assert not taken[SLOW.id].control.durations
+    assert not taken[ERRORS.id].treatment.durations
+    client.record("checkout", user, value=1.0)
+    assert client.taken(SLOW).treatment.durations.count == 1
+
+
+def test_while_it_is_not_known_what_is_slow_nobody_fails() -> None:
+    learning = msgspec.structs.replace(SLOW, slower_than_ms=None, timed=True)
+    client = Recording(learning)
+    user, other, *_ = treated(client)
+    client.record("checkout", user, value=1e9)
+    client.record("checkout", other, failed=True)
+    taken = client.taken(learning).treatment
+    assert taken.counts() == (1, 0)
+    assert taken.durations.count == 1
 
 
 def test_values_are_summed_up() -> None:

@@ -1,16 +1,10 @@
-"""How long a change took to reach clients: counts in buckets that grow by a constant factor, so that the counts of many
-nodes add up, and a quantile of them is off by a few per cent at most, whether it is a millisecond or an hour."""
+"""How long a change took to reach clients, in the buckets of ``fader.durations``: the counts of many nodes add up."""
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from msgspec import Struct
 
-_SHORTEST: Final = 0.1
-"""Milliseconds of the first bucket."""
-_GROWTH: Final = 1.1
-_LOG_GROWTH: Final = math.log(_GROWTH)
+from fader.durations import bucket_of, within
 
 
 class Propagation(Struct, frozen=True, kw_only=True):
@@ -35,17 +29,8 @@ class Propagation(Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: if there are none.
         """
-        clients = self.clients
-        if not clients:
-            raise ValueError("there are no clients")
-        wanted = max(1, math.ceil(share * clients))
-        reached = 0
-        for bucket in sorted(self.buckets):
-            reached += self.buckets[bucket]
-            if reached >= wanted:
-                # The middle of the bucket; no more than what has really been seen.
-                return min(_SHORTEST * math.pow(_GROWTH, bucket - 0.5), self.max_ms)
-        return self.max_ms
+        # No more than what has really been seen.
+        return min(within(self.buckets, share), self.max_ms)
 
 
 class Stopwatch:
@@ -71,7 +56,7 @@ class Stopwatch:
         """
         seconds = max(applied - self.committed, 0.0)
         milliseconds = seconds * 1000
-        bucket = math.ceil(math.log(milliseconds / _SHORTEST) / _LOG_GROWTH) if milliseconds > _SHORTEST else 0
+        bucket = bucket_of(milliseconds)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         if milliseconds > self._max_ms:
             self._max_ms = milliseconds

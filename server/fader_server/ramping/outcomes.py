@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
-from fader.outcomes import OutcomeReport, Outcomes, Sums
+from fader.outcomes import Arm as Recorded
+from fader.outcomes import OutcomeReport, Outcomes
 from fader_server.errors import FaderError
 from fader_server.logs import logger
 from fader_server.ramps.evidence import Arm
@@ -26,6 +26,10 @@ _MERGE_SECONDS: Final = 1.0
 _MOST_WAITING: Final = 20_000
 """Reports that may wait while the database is away. Sketches tell of all users since the step began, so of what is
 thrown away the next report tells again."""
+
+_USUAL: Final = 0.95
+_LEAST_TO_TELL_BY: Final = 20
+"""Durations without which it cannot be told what nineteen of twenty are."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Outcomes)
@@ -139,9 +143,15 @@ def _counted(outcomes: Outcomes) -> Counted:
         treatment=Arm(exposed=exposed, failed=failed),
         control=Arm(exposed=others, failed=others_failed),
         of_nobody=outcomes.of_nobody,
+        usual_ms=_usual_ms(outcomes.control),
+        treated_ms=_usual_ms(outcomes.treatment),
     )
 
 
+def _usual_ms(recorded: Recorded) -> float | None:
+    return recorded.durations.within(_USUAL) if recorded.durations.count >= _LEAST_TO_TELL_BY else None
+
+
 def _users_only(outcomes: Outcomes) -> Outcomes:
-    """A report that has come before: its users are the same, and its sums must not be added again."""
-    return Outcomes(treatment=replace(outcomes.treatment, sums=Sums()), control=replace(outcomes.control, sums=Sums()))
+    """A report that has come before: its users are the same, and what adds up must not be added again."""
+    return Outcomes(treatment=outcomes.treatment.users_only(), control=outcomes.control.users_only())

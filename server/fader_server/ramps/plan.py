@@ -36,8 +36,8 @@ class GuardPlan(Struct, frozen=True, kw_only=True):
         id: Its name in the ramp.
         metric: The name under which applications record.
         kind: What is worse: more users who fail, or more users to whom it was slow.
-        slower_than_ms: What is slow, in milliseconds. ``None``: what took longer than nineteen of twenty users without
-            the feature waited in the step before; the first step then has nothing to compare with.
+        slower_than_ms: What is slow, in milliseconds. ``None``: what takes longer than it did nineteen of twenty times
+            without the feature in the step before; the first step then only learns.
         margin: The harm that is tolerated: 0.1 for a tenth more.
         action: What becomes of the ramp.
     """

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from fader_server.ramps.evidence import Arm, Evidence
-from fader_server.ramps.plan import Plan, Step
+from fader_server.ramps.plan import GuardPlan, Plan, Step
 
 Status: TypeAlias = Literal["running", "paused", "held", "baking", "released", "rolled_back", "aborted"]
 Verdict: TypeAlias = Literal["ok", "worse", "inconclusive", "cannot measure"]
@@ -22,13 +22,16 @@ class Counted(Struct, frozen=True, kw_only=True):
         treatment: Users with the feature.
         control: Users without.
         of_nobody: How often something was recorded without a user. That is on neither side.
-        usual_ms: What nineteen of twenty users without the feature waited at most; ``None`` if it is not known.
+        usual_ms: What it took at most nineteen of twenty times without the feature; ``None`` if it is not known. It is
+            for guards of latency, and of times, not of users: what is slow is the same for everybody.
+        treated_ms: The same with the feature.
     """
 
     treatment: Arm = Arm()
     control: Arm = Arm()
     of_nobody: int = 0
     usual_ms: float | None = None
+    treated_ms: float | None = None
 
 
 class GuardProgress(Struct, frozen=True, kw_only=True):
@@ -39,6 +42,7 @@ class GuardProgress(Struct, frozen=True, kw_only=True):
         verdict: What that means.
         of_nobody: As of ``Counted``.
         usual_ms: As of ``Counted``.
+        treated_ms: As of ``Counted``.
         is_told: Whether what there was to tell of it has been told.
     """
 
@@ -46,6 +50,7 @@ class GuardProgress(Struct, frozen=True, kw_only=True):
     verdict: Verdict = "inconclusive"
     of_nobody: int = 0
     usual_ms: float | None = None
+    treated_ms: float | None = None
     is_told: bool = False
 
 
@@ -85,8 +90,8 @@ class Progress(Struct, frozen=True, kw_only=True):
         why: Why it does not go on, or has ended; empty while it goes on.
         guards: By their ids.
         prometheus: By their ids.
-        slow_ms: By the ids of guards of latency that were not told what is slow: what took longer than nineteen of
-            twenty users without the feature waited in the step before.
+        slow_ms: By the ids of guards of latency that were not told what is slow: what took longer than it did nineteen
+            of twenty times without the feature in the step before.
         revision: Of the flag's last change by this ramp.
         is_silence_told: Whether it has been told that guards see nobody.
     """
@@ -108,6 +113,16 @@ class Progress(Struct, frozen=True, kw_only=True):
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self.status in OVER
+
+
+def slower_than_ms(guard: GuardPlan, progress: Progress) -> float | None:
+    """What is slow to a guard of latency in the present step; ``None`` while it learns what is usual."""
+    return guard.slower_than_ms or progress.slow_ms.get(guard.id)
+
+
+def is_learning(guard: GuardPlan, progress: Progress) -> bool:
+    """Whether a guard cannot compare yet, for it does not know what is slow."""
+    return guard.kind == "latency" and slower_than_ms(guard, progress) is None
 
 
 def step_number(plan: Plan, progress: Progress) -> int:

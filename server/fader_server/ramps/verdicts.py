@@ -6,8 +6,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from fader_server.ramps.evidence import Evidence
 from fader_server.ramps.plan import WHOLE, GuardPlan, Plan, PrometheusGuard, Step
-from fader_server.ramps.progress import Checked, Counted, GuardProgress, Progress, Verdict, step_of
+from fader_server.ramps.progress import Checked, Counted, GuardProgress, Progress, Verdict, is_learning, step_of
 
 _SUSPICIOUS: Final = 10.0
 """Odds against a feature at which a step does not end, although they are not enough to turn back."""
@@ -27,7 +28,7 @@ def measured(
     """A ramp's progress with the present verdict of each guard; arguments as of ``moves.look``."""
     step = step_of(plan, progress)
     guards = {
-        guard.id: _guard_measured(plan, guard, step, progress.guards.get(guard.id, GuardProgress()), counted)
+        guard.id: _guard_measured(plan, guard, step, progress, counted.get(guard.id, Counted()))
         for guard in plan.guards
     }
     prometheus = {
@@ -40,24 +41,30 @@ def measured(
     return replace(progress, guards=guards, prometheus=prometheus, looked=now, watched_seconds=watched)
 
 
-def _guard_measured(
-    plan: Plan, guard: GuardPlan, step: Step, before: GuardProgress, counted: Mapping[str, Counted]
-) -> GuardProgress:
-    seen = counted.get(guard.id, Counted())
+def _guard_measured(plan: Plan, guard: GuardPlan, step: Step, progress: Progress, seen: Counted) -> GuardProgress:
+    before = progress.guards.get(guard.id, GuardProgress())
     evidence = before.evidence.look(seen.treatment, seen.control, guard.margin)
     enough = evidence.treatment.exposed >= step.least_exposed
     if evidence.is_worse(plan.alpha_each):
         verdict: Verdict = "worse"
-    elif step.percentage >= WHOLE or not (evidence.treatment.exposed and evidence.control.exposed):
+    elif is_learning(guard, progress) or step.percentage >= WHOLE or not _are_compared(evidence):
         verdict = "cannot measure"
     elif not enough or evidence.is_worse(1 / _SUSPICIOUS):
         verdict = "inconclusive"
     else:
         verdict = "ok"
-    usual_ms = before.usual_ms if seen.usual_ms is None else seen.usual_ms
     return replace(
-        before, evidence=evidence, verdict=verdict, of_nobody=max(before.of_nobody, seen.of_nobody), usual_ms=usual_ms
+        before,
+        evidence=evidence,
+        verdict=verdict,
+        of_nobody=max(before.of_nobody, seen.of_nobody),
+        usual_ms=before.usual_ms if seen.usual_ms is None else seen.usual_ms,
+        treated_ms=before.treated_ms if seen.treated_ms is None else seen.treated_ms,
     )
+
+
+def _are_compared(evidence: Evidence) -> bool:
+    return bool(evidence.treatment.exposed and evidence.control.exposed)
 
 
 def _checked(guard: PrometheusGuard, before: Checked, asked: Mapping[str, float | None]) -> Checked:
@@ -72,9 +79,20 @@ def _checked(guard: PrometheusGuard, before: Checked, asked: Mapping[str, float 
     return Checked(value=value, beyond=before.beyond + 1 if is_beyond else 0, is_told=is_told)
 
 
-def finding(guard: GuardPlan, state: GuardProgress) -> str:
-    """What a guard has found, in a sentence."""
+def finding(guard: GuardPlan, state: GuardProgress, *, learning: bool = False) -> str:
+    """What a guard has found, in a sentence.
+
+    Args:
+        guard: Which.
+        state: Where it stands.
+        learning: Whether it cannot compare yet.
+    """
     treatment, control = state.evidence.treatment, state.evidence.control
+    if learning:
+        usual = (
+            "" if state.usual_ms is None else f", {state.usual_ms:,.0f} ms at most nineteen of twenty times until now"
+        )
+        return f"{guard.id}: learning from {control.exposed:,} users without the feature what is usual{usual}"
     what = "failed" if guard.kind == "failures" else "had to wait too long"
     times = "" if state.evidence.ratio is None else f", {state.evidence.ratio:.1f} times as many"
     return (

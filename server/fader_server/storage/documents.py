@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from fader import model
-from fader_server.ramps.progress import Status, Verdict, step_number, step_of
+from fader_server.ramps.progress import Status, Verdict, is_learning, slower_than_ms, step_number, step_of
 from fader_server.ramps.verdicts import finding
 from fader_server.storage.records import Configuration, Definition, FlagKind, Ramp, Segment
 
@@ -185,7 +185,7 @@ def ramp_document(ramp: Ramp) -> RampDocument:
             FoundDocument(
                 guard=guard.id,
                 verdict=state.verdict,
-                found=finding(guard, state),
+                found=finding(guard, state, learning=is_learning(guard, ramp.progress)),
                 e_value=math.exp(min(state.evidence.log_e, _LARGEST_LOG)),
             )
             for guard in ramp.plan.guards
@@ -196,24 +196,20 @@ def ramp_document(ramp: Ramp) -> RampDocument:
 
 
 def sdk_guards(ramp: Ramp) -> tuple[model.Guard, ...]:
-    """What SDKs are to record for a ramp: nothing any more when it is over. A guard of latency that does not know yet
-    what is slow is not among them."""
+    """What SDKs are to record for a ramp: nothing any more when it is over."""
     if ramp.is_over:
         return ()
-    guards = []
-    for guard in ramp.plan.guards:
-        slow = guard.slower_than_ms or ramp.progress.slow_ms.get(guard.id)
-        if guard.kind == "failures" or slow is not None:
-            guards.append(
-                model.Guard(
-                    id=guard_id(ramp, guard.id),
-                    metric=guard.metric,
-                    hash_key=ramp.hash_key,
-                    rule=ramp.plan.rule or "",
-                    slower_than_ms=slow if guard.kind == "latency" else None,
-                )
-            )
-    return tuple(guards)
+    return tuple(
+        model.Guard(
+            id=guard_id(ramp, guard.id),
+            metric=guard.metric,
+            hash_key=ramp.hash_key,
+            rule=ramp.plan.rule or "",
+            slower_than_ms=slower_than_ms(guard, ramp.progress) if guard.kind == "latency" else None,
+            timed=guard.kind == "latency",
+        )
+        for guard in ramp.plan.guards
+    )
 
 
 def guard_id(ramp: Ramp, guard: str) -> str:

@@ -55,5 +55,5 @@ def test_a_result_stays_what_it_was() -> None:
 
 
 def test_of_nobody_there_is_no_quantile() -> None:
-    with pytest.raises(ValueError, match="no clients"):
+    with pytest.raises(ValueError, match="nothing was counted"):
         Propagation().quantile(0.5)

@@ -1,55 +1,19 @@
 """Servers that move ramps by what applications report: up by themselves, and down by themselves."""
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fader.outcomes import Arm, Outcomes
 from processes import ServerProcess, running_server, wait_for
+from ramped_flags import begun, path, ramp, step, until
 from reporting import Reporter, arm
 from services.postgres import PostgresDatabases
 
-Step = dict[str, Any]
-_numbers = itertools.count()
 LEADS = '"lease": "ramps"'
 """What is in the log of a server that has begun to move ramps."""
-
-
-def step(percentage: float, seconds: float = 0.5, exposed: int = 10) -> Step:
-    return {"percentage": percentage, "hold_seconds": seconds, "least_exposed": exposed}
-
-
-def path(flag: str, verb: str = "") -> str:
-    return f"/projects/default/flags/{flag}/environments/production/ramp{verb}"
-
-
-def begun(server: ServerProcess, *steps: Step, guards: tuple[str, ...] = ("checkout",), **plan: Any) -> str:
-    """A flag that is in a ramp."""
-    flag = f"flag-{next(_numbers)}"
-    server.admin.create_flag(flag)
-    watching = [{"id": guard, "metric": guard} for guard in guards]
-    server.admin.ok("POST", path(flag), {"steps": steps, "guards": watching, "bake_seconds": 0} | plan)
-    return flag
-
-
-def ramp(server: ServerProcess, flag: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.admin.ok("GET", path(flag))
-    return found
-
-
-def until(server: ServerProcess, flag: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The ramp, once this holds."""
-
-    def found() -> dict[str, Any] | None:
-        now = ramp(server, flag)
-        return now if holds(now) else None
-
-    result: dict[str, Any] = wait_for(found, "the ramp to get there")
-    return result
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

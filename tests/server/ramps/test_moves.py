@@ -13,7 +13,8 @@ from fader_server.ramps import moves as ramp
 from fader_server.ramps.evidence import Arm
 from fader_server.ramps.moves import Move
 from fader_server.ramps.plan import GuardPlan, Plan, PrometheusGuard, Step
-from fader_server.ramps.progress import OVER, Counted, Progress, step_of
+from fader_server.ramps.progress import OVER, Counted, Progress, is_learning, slower_than_ms, step_of
+from fader_server.ramps.verdicts import finding
 
 BEGAN = datetime(2026, 11, 2, 9, tzinfo=UTC)
 CHECKOUT = GuardPlan(id="checkout", metric="checkout")
@@ -70,6 +71,34 @@ class Course:
             seen = fine_at(step.percentage) if counted is None else counted
             self.look({guard.id: seen for guard in self.plan.guards})
         return self.progress
+
+
+def test_a_guard_of_latency_that_is_not_told_what_is_slow_learns_it_in_the_first_step() -> None:
+    latency = GuardPlan(id="slow", metric="checkout", kind="latency")
+    course = Course(Plan(steps=STEPS, guards=(latency,)))
+    course.watch(300, replace(FINE, usual_ms=120.0, treated_ms=90.0))
+    state = course.progress.guards["slow"]
+    assert (state.verdict, state.usual_ms, state.treated_ms) == ("cannot measure", 120.0, 90.0)
+    assert is_learning(latency, course.progress)
+    assert finding(latency, state, learning=True) == (
+        "slow: learning from 49,500 users without the feature what is usual,"
+        " 120 ms at most nineteen of twenty times until now"
+    )
+    course.watch(300, replace(FINE, usual_ms=130.0))
+    assert course.progress.step == 1
+    assert slower_than_ms(latency, course.progress) == 130
+    course.look({"slow": replace(HARMFUL, usual_ms=140.0)})
+    assert course.progress.status == "rolled_back"
+    assert "30 of 60 users with the feature had to wait too long" in course.progress.why
+
+
+def test_a_guard_of_latency_keeps_to_what_it_is_told() -> None:
+    latency = GuardPlan(id="slow", metric="checkout", kind="latency", slower_than_ms=800.0)
+    course = Course(Plan(steps=STEPS, guards=(latency,)))
+    course.watch(600, replace(FINE, usual_ms=120.0))
+    assert course.progress.step == 1
+    assert slower_than_ms(latency, course.progress) == 800
+    assert not is_learning(latency, course.progress)
 
 
 def test_a_healthy_release_goes_all_the_way_up() -> None:

@@ -58,8 +58,15 @@ def flags(draw: st.DrawFn, *, draws: bool = True) -> Flag:
         else (Variant(name="red", value="#f00"), Variant(name="blue", value="#00f"), Variant(name="off"))
     )
     names = ("on", "off") if is_boolean else ("red", "blue", "off")
-    splits = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True).map(
-        lambda found: Split(variants=tuple(WeightedVariant(variant=name, weight=1 + len(name)) for name in found))
+    splits = st.builds(
+        lambda found, weights: Split(
+            variants=tuple(
+                WeightedVariant(variant=name, weight=weight) for name, weight in zip(found, weights, strict=False)
+            )
+        ),
+        st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True).map(sorted)
+        | st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True),
+        st.sampled_from([(300, 700), (300, 700), (1, 3)]),
     )
     rules = []
     for number in range(draw(st.integers(0, 3))):

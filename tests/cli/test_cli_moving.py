@@ -159,13 +159,18 @@ def make_flags(cli: Cli) -> None:
 def test_out_for_unleash_and_back_again(cli: Cli, tmp_path: Path) -> None:
     make_flags(cli)
     file = tmp_path / "export.json"
-    said = cli.ok("export", "--format", "unleash", "-e", "production", "-o", str(file))
+    command = ("export", "--format", "unleash", "-e", "production", "-o", str(file))
+    said = cli.ok(*command)
     assert "2 flags of production in " in said
+    assert "segments are only named" in said
+    segments = tmp_path / "segments.json"
+    assert "segments are only named" not in cli.ok(*command, "--segments", str(segments))
+    assert json.loads(segments.read_text("utf-8"))["segments"][0]["constraints"][0]["values"] == ["Berlin"]
     document = json.loads(file.read_text("utf-8"))
     assert document["featureTags"] == [{"featureName": "checkout", "tagType": "team", "tagValue": "shop"}]
     assert [segment["name"] for segment in document["segments"]] == ["berlin"]
     assert document["contextFields"] == [{"name": "city", "stickiness": False}]
-    report = cli.json("import", "unleash", str(file), "-e", "production")
+    report = cli.json("import", "unleash", str(file), "--segments", str(segments), "-e", "production")
     outcomes = {one["key"]: one["outcome"] for one in (*report["flags"], *report["segments"])}
     assert (outcomes["checkout"], outcomes["berlin"]) == ("unchanged", "unchanged")
     assert outcomes["colour"] == "updated"  # on for everybody without a rule, and now by one

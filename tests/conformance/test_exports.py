@@ -85,7 +85,8 @@ def test_what_comes_back_from_unleashs_format_answers_as_before(
     if exported.refused:
         assert exported.document["features"] == []
         return
-    wanted = from_unleash.wanted(exported.document, "production")
+    assert exported.segments is not None
+    wanted = from_unleash.wanted(exported.document | exported.segments, "production")
     [back] = wanted.flags
     assert [note for note in back.notes if note.severity != "remark"] == []
     assert (back.description, back.kind, back.tags) == ("What it is for", "ops", ("team:shop", "simple:old"))
@@ -110,7 +111,8 @@ def test_what_comes_back_from_unleashs_format_answers_as_before(
 
 def test_a_plain_flag_comes_back_as_it_was(plain: Snapshot) -> None:
     exported = unleash.exported(plain, definitions(plain), NOTHING)
-    wanted = from_unleash.wanted(exported.document, "production")
+    assert exported.segments is not None
+    wanted = from_unleash.wanted(exported.document | exported.segments, "production")
     assert [one.flag for one in wanted.flags] == list(plain.flags.values())
     assert [one.segment for one in wanted.segments] == list(plain.segments.values())
 
@@ -120,7 +122,7 @@ def plain() -> Snapshot:
     from fader.model import Constraint, Flag, Prerequisite, Rollout, Rule, Segment, Split, Variant, WeightedVariant
 
     berlin = Constraint(attribute="city", operator="in", values=("Berlin",))
-    weights = (WeightedVariant(variant="red", weight=1), WeightedVariant(variant="blue", weight=3))
+    weights = (WeightedVariant(variant="blue", weight=250), WeightedVariant(variant="red", weight=750))
     return Snapshot(
         project="shop",
         environment="production",
@@ -140,7 +142,7 @@ def plain() -> Snapshot:
                 key="colour",
                 enabled=False,
                 type="string",
-                variants=(Variant(name="red", value="#f00"), Variant(name="blue", value="#00f"), Variant(name="off")),
+                variants=(Variant(name="blue", value="#00f"), Variant(name="red", value="#f00"), Variant(name="off")),
                 off_variant="off",
                 rules=(
                     Rule(id="few", constraints=(berlin,), variant="blue"),

@@ -442,6 +442,13 @@ def test_dependencies_become_prerequisites(
         assert expected is not None or paths(translated)[0].startswith("dependencies[0].")
 
 
+def test_a_dependency_that_is_repeated_counts_once() -> None:
+    # As Unleash's server does, for each strategy of the feature.
+    dependency = {"feature": "plain", "enabled": True, "variants": []}
+    translated = translation(*PARENTS, feature(dependencies=[dependency, dependency]))
+    assert translated.flags["flag"].flag.prerequisites == (Prerequisite(flag="plain"),)
+
+
 # The document
 
 

@@ -165,11 +165,23 @@ def _place(path: str) -> str:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Not to the screen."
 )
+@click.option(
+    "--segments",
+    "segments_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write segments with all that they ask; Unleash's document only names them.",
+)
 @_accept
 @click.option("--skip-refused", is_flag=True, help="Export what can be, and leave the rest.")
 @with_session(environment=True)
 def export_command(
-    session: Session, form: str, output: Path | None, accept: tuple[str, ...], skip_refused: bool
+    session: Session,
+    form: str,
+    output: Path | None,
+    segments_file: Path | None,
+    accept: tuple[str, ...],
+    skip_refused: bool,
 ) -> None:
     """Write flags down for another service, exactly or not at all.
 
@@ -183,13 +195,23 @@ def export_command(
         _show_one(session.notes, one, "")
     if refused and not skip_refused:
         raise _refusal(refused, "exported", "are")
-    text = msgspec.json.format(msgspec.json.encode(found if session.as_json else found["document"]), indent=2) + b"\n"
+    if segments_file is not None:
+        segments_file.write_bytes(_text(found["segments"] or {"segments": []}))
+    elif found["segments"] and found["segments"]["segments"]:
+        session.notes.print(
+            "[quiet]segments are only named: --segments FILE writes down what they ask[/]", soft_wrap=True
+        )
+    text = _text(found if session.as_json else found["document"])
     if output is None:
         sys.stdout.write(text.decode())
     else:
         output.write_bytes(text)
         count = plural(len(found["flags"]) - len(refused), "flag")
         session.notes.print(f"{count} of [key]{escape(session.environment)}[/] in {escape(str(output))}")
+
+
+def _text(document: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 COMMANDS: Final = (import_command, export_command)

@@ -10,9 +10,11 @@ from fader_server.unleash.notes import Note
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """A document without the flags that were refused, and the notes on all. ``refused`` are those that were."""
+    """A document without the flags that were refused, and the notes on all. ``refused`` are those that were.
+    ``segments`` is a second document, where the format of the first has no place for their constraints."""
 
     document: dict[str, Any]
+    segments: dict[str, Any] | None = None
     notes: Mapping[str, tuple[Note, ...]]
     refused: Mapping[str, tuple[Note, ...]]
 

@@ -1,10 +1,11 @@
 """An environment in the format that Unleash's admin pages export and import.
 
-What SDKs of Unleash's are sent, in lists of their own by feature, with what people see of a flag besides. Segments have
-their constraints, which Unleash's own exports lack: its import wants segments of these names to be there.
+What SDKs of Unleash's are sent, in lists of their own by feature, with what people see of a flag besides. Of segments
+there is just the name: Unleash's import wants such to be there, and takes no constraints. These are a document of their
+own, in the form of what ``GET /api/admin/segments`` answers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,8 @@ from fader_server.storage.records import Definition, FlagKind
 from fader_server.unleash.contexts import FIELDS
 from fader_server.unleash.notes import Note
 from fader_server.unleash.outward import outward
-from fader_server.unleash.wire import WireFeature, WireSegment
+from fader_server.unleash.portable_variants import WHOLE
+from fader_server.unleash.wire import WireFeature, WireSegment, WireVariant
 
 _TYPES: Final[Mapping[FlagKind, str]] = {
     "release": "release",
@@ -38,7 +40,10 @@ def exported(
         accepted: What may be in it although it is not exact.
     """
     state = outward(snapshot)
-    notes = {key: (*state.notes.get(key, ()), *_lost(flag)) for key, flag in snapshot.flags.items()}
+    notes = {
+        key: (*state.notes.get(key, ()), *_redrawn(state.features[key]), *_lost(flag))
+        for key, flag in snapshot.flags.items()
+    }
     needed = {key: [one.flag for one in flag.prerequisites] for key, flag in snapshot.flags.items()}
     refused = refused_of(notes, needed, accepted)
     kept = [feature for key, feature in state.features.items() if key not in refused]
@@ -57,21 +62,22 @@ def exported(
                 "featureName": feature.name,
                 "environment": snapshot.environment,
                 "enabled": feature.enabled,
-                "variants": msgspec.to_builtins(feature.variants),
+                "variants": _in_thousandths(feature.variants),
             }
             for feature in kept
         ],
         "contextFields": _context_fields(kept, segments),
         "featureTags": [{"featureName": key, "tagType": kind, "tagValue": value} for key, kind, value in tags],
         "tagTypes": [{"name": kind} for kind in dict.fromkeys(kind for _, kind, _ in tags)],
-        "segments": msgspec.to_builtins(segments),
+        "segments": [{"id": segment.id, "name": segment.name} for segment in segments],
         "dependencies": [
             {"feature": feature.name, "dependencies": msgspec.to_builtins(feature.dependencies)}
             for feature in kept
             if feature.dependencies
         ],
     }
-    return Exported(document=document, notes=notes, refused=refused)
+    described = {"segments": msgspec.to_builtins(segments)}
+    return Exported(document=document, segments=described, notes=notes, refused=refused)
 
 
 def _lost(flag: model.Flag) -> Iterable[Note]:
@@ -81,6 +87,38 @@ def _lost(flag: model.Flag) -> Iterable[Note]:
         yield Note(
             "off_variant", "Unleash gives no variant while a flag is off, and so not this one's value.", "remark"
         )
+
+
+def _redrawn(feature: WireFeature) -> Iterable[Note]:
+    """Shares that do not stay as they are: who is given what depends on the sum of the weights, and on the order."""
+    for variants in (feature.variants, *(strategy.variants for strategy in feature.strategies)):
+        names = [variant.name for variant in variants]
+        folded = [name.lower() for name in names]
+        is_in_order = names == sorted(names) and folded == sorted(folded)
+        if len(variants) > 1 and (sum(variant.weight for variant in variants) != WHOLE or not is_in_order):
+            yield Note(
+                "rules",
+                "Unleash's server keeps weights in thousandths and variants by name, and shares out by that:"
+                " each is given to as many, but not to the same ones.",
+                "redrawn",
+            )
+            return
+
+
+def _in_thousandths(variants: Sequence[WireVariant]) -> list[dict[str, Any]]:
+    """Variants as Unleash's server keeps them: by name, and with fixed weights, but for one that has the rest. (Those
+    whose weights are not fixed it gives equal shares.)"""
+    ordered = sorted(variants, key=lambda variant: variant.name)
+    total, begin, before = sum(variant.weight for variant in ordered), 0, 0
+    found = []
+    for variant in ordered:
+        before += variant.weight
+        end = round(before * WHOLE / total)
+        found.append(msgspec.to_builtins(variant) | {"weight": end - begin, "weightType": "fix"})
+        begin = end
+    if found:
+        found[-1]["weightType"] = "variable"
+    return found
 
 
 def _feature(feature: WireFeature, definition: Definition) -> dict[str, Any]:
@@ -101,7 +139,7 @@ def _strategies(feature: WireFeature, flag: model.Flag) -> Iterable[dict[str, An
     for position, strategy in enumerate(feature.strategies):
         of = {"id": flag.rules[position].id, "title": flag.rules[position].description} if is_one_to_one else {}
         own = {"featureName": feature.name, "sortOrder": position, "disabled": False}
-        yield of | own | msgspec.to_builtins(strategy)
+        yield of | own | msgspec.to_builtins(strategy) | {"variants": _in_thousandths(strategy.variants)}
 
 
 def _tag(tag: str) -> tuple[str, str]:

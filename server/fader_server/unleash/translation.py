@@ -85,7 +85,8 @@ def _flag(
     if not feature.strategies and own.variants:
         rules = _rules(feature, Strategy(name="default"), 0, segment_keys, own, notebook)
     prerequisites: list[model.Prerequisite] = []
-    for position, dependency in enumerate(feature.dependencies or ()):
+    # Each once: Unleash's server repeats a feature's dependencies for each of its strategies.
+    for position, dependency in enumerate(dict.fromkeys(feature.dependencies or ())):
         prerequisite = _prerequisite(dependency, state, named, notebook.at("dependencies").at(position))
         if prerequisite is not None:
             prerequisites.append(prerequisite)

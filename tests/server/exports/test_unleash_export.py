@@ -3,8 +3,20 @@
 import json
 
 import msgspec
+import pytest
 
-from fader.model import Constraint, Flag, Prerequisite, Rollout, Rule, Segment, Snapshot
+from fader.model import (
+    Constraint,
+    Flag,
+    Prerequisite,
+    Rollout,
+    Rule,
+    Segment,
+    Snapshot,
+    Split,
+    Variant,
+    WeightedVariant,
+)
 from fader_server.exports.unleash import exported
 from fader_server.unleash.notes import Note
 from portable_flags import definitions
@@ -30,7 +42,8 @@ def test_everything_is_in_lists_of_its_own() -> None:
         Flag(key="checkout", enabled=True, rules=(rule,), prerequisites=(Prerequisite(flag="search"),)),
         Flag(key="search"),
     )
-    document = json.loads(msgspec.json.encode(exported(snapshot, definitions(snapshot), frozenset()).document))
+    found = exported(snapshot, definitions(snapshot), frozenset())
+    document = json.loads(msgspec.json.encode(found.document))
     assert [(one["name"], one["type"], one["project"]) for one in document["features"]] == [
         ("checkout", "operational", "shop"),
         ("search", "operational", "shop"),
@@ -44,7 +57,11 @@ def test_everything_is_in_lists_of_its_own() -> None:
         ("search", False),
     ]
     assert document["contextFields"] == [{"name": "city", "stickiness": False}, {"name": "company", "stickiness": True}]
-    assert [segment["name"] for segment in document["segments"]] == ["berlin"]
+    # Unleash's import refuses a document with more about a segment than this.
+    assert document["segments"] == [{"id": 3, "name": "berlin"}]
+    assert found.segments is not None
+    [berlin] = found.segments["segments"]
+    assert (berlin["name"], berlin["constraints"][0]["contextName"]) == ("berlin", "city")
     assert document["dependencies"] == [
         {"feature": "checkout", "dependencies": [{"feature": "search", "enabled": True}]}
     ]
@@ -64,3 +81,23 @@ def test_what_unleash_cannot_say_is_left_out_with_all_that_needs_it() -> None:
     assert set(found.refused) == {"fraction", "child"}
     assert [note.path for note in found.refused["fraction"]] == ["rules[0].rollout.percentage"]
     assert all(isinstance(note, Note) for note in found.refused["child"])
+
+
+@pytest.mark.parametrize(
+    ("shares", "weights", "is_redrawn"),
+    [
+        ({"blue": 250, "red": 750}, [250, 750], False),
+        ({"red": 750, "blue": 250}, [250, 750], True),  # kept by name
+        ({"blue": 1, "red": 2}, [333, 667], True),
+    ],
+)
+def test_shares_are_thousandths_by_name(shares: dict[str, int], weights: list[int], is_redrawn: bool) -> None:
+    split = Split(variants=tuple(WeightedVariant(variant=name, weight=weight) for name, weight in shares.items()))
+    variants = (Variant(name="red", value="#f00"), Variant(name="blue", value="#00f"), Variant(name="off"))
+    rules = (Rule(id="r", split=split),)
+    snapshot = world(Flag(key="colour", enabled=True, type="string", variants=variants, off_variant="off", rules=rules))
+    assert bool(exported(snapshot, definitions(snapshot), frozenset()).refused) is is_redrawn
+    found = exported(snapshot, definitions(snapshot), frozenset({"redrawn"}))
+    [environment] = found.document["featureEnvironments"]
+    kept = [(one["name"], one["weight"], one["weightType"]) for one in environment["variants"]]
+    assert kept == [("blue", weights[0], "fix"), ("red", weights[1], "variable")]

@@ -28,11 +28,13 @@ class ExportedView(Struct, frozen=True):
 
 
 class ExportView(Struct, frozen=True):
-    """An environment at a revision as a document, without those flags that are refused."""
+    """An environment at a revision as a document, without those flags that are refused. ``segments`` is a second one,
+    with all of them, where the format of the first only names them."""
 
     environment: str
     revision: int
     document: dict[str, Any]
+    segments: dict[str, Any] | None
     flags: list[ExportedView]
 
 
@@ -70,6 +72,7 @@ async def export_flags(
         environment=environment,
         revision=snapshot.revision,
         document=found.document,
+        segments=found.segments,
         flags=[
             ExportedView(
                 key=key,

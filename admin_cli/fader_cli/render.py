@@ -13,6 +13,7 @@ from rich.table import Table
 from fader.model import Rule
 from fader_cli.acknowledgements import reach_sentence
 from fader_cli.config import DEFAULT_PROJECT
+from fader_cli.dark_launches import dark_launch_sentences
 from fader_cli.differences import differences
 from fader_cli.ramp_history import ramp_findings, ramp_happening, ramp_reason
 from fader_cli.ramps import Ramp, state_sentence
@@ -172,6 +173,8 @@ def _show_in_environment(session: Session, flag: Mapping[str, Any], name: str) -
     out.print()
     state = coloured_state(state_in_short(configuration))
     out.print(f"[key]{escape(name)}[/]  {state}  [quiet]{_counts(flag['usage'], name)}[/]")
+    for launched in dark_launch_sentences(flag["usage"], name):
+        out.print(f"  {escape(launched)}", soft_wrap=True)
     if name in flag["ramps"]:
         sentence = state_sentence(msgspec.convert(flag["ramps"][name], Ramp))
         status = f"fader ramp status {flag['key']} -e {name}"

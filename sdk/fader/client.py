@@ -1,5 +1,6 @@
 """The client: what applications call. Evaluation is here and costs nothing; everything else happens elsewhere."""
 
+import operator
 import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -11,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from fader.answers import answer, broken, fits
 from fader.config import Timing, settings
 from fader.context import EvaluationContext
+from fader.dark_launches import Launch
 from fader.evaluation import ErrorCode, EvaluationDetails
 from fader.holder import Listener
 from fader.measuring import Measurement
@@ -229,6 +231,51 @@ class Client:
         ... def send_receipt(order, user): ...
         """
         return Measurement(self._runtime.recorder, metric, context)
+
+    def dark_launch(
+        self,
+        key: str,
+        context: Anyone = None,
+        *,
+        control: Callable[[], T],
+        candidate: Callable[[], object],
+        compare: Callable[[Any, Any], object] = operator.eq,
+        metric: str | None = None,
+        sample: float = 1.0,
+        inline: bool = False,
+    ) -> T:
+        """Answer by the old code, and for users whom a flag lets in try out the new code beside it.
+
+        The candidate runs after the control has answered, on a few threads of the client's own; among coroutines, as
+        a task. What there is no room for does not run, and is counted. Nothing that the candidate does is raised, or
+        waited for. How often the two differ, what raises, and how long each takes is reported with the usage, for
+        ``fader show``; and recorded, as by ``record``, for the guards of ramps: whoever has the feature by how the
+        candidate did, and everybody else by how the control did.
+
+        Args:
+            key: The flag's key.
+            context: Whom to evaluate it for: a ``Context``, a bare user id, or ``None`` for nobody in particular.
+            control: The old code, a function or a coroutine function without arguments.
+            candidate: The new code; a coroutine function if the control is one. It must change nothing.
+            compare: Takes what both have returned, and says whether that is the same. Two that raise are the same if
+                their exceptions are of one class.
+            metric: The name that guards watch it by; the flag's key, if it is not said. They may watch, too, whether
+                the two did the same: by the name with ``.mismatch`` after it.
+            sample: The share of calls to look at, from 0 to 1. Of all others nothing is evaluated or recorded.
+            inline: Whether to run the candidate on the caller's time, before returning. Meant for tests and batches.
+
+        Returns:
+            What the control returns: something to be awaited, if it is a coroutine function.
+
+        Raises:
+            Exception: What the control raises, and nothing else.
+
+        >>> from fader import flags
+        >>> flags.dark_launch("new-search", "user-42", control=lambda: [1, 2], candidate=lambda: [2, 1])
+        [1, 2]
+        """
+        launch = Launch(key, context, candidate, compare, key if metric is None else metric, sample, inline)
+        return self._runtime.dark_launches.run(self.is_enabled, launch, control)
 
     # --- the flags' arrival -----------------------------------------------------------------------------------
 

@@ -6,9 +6,16 @@ is none between reading the number and storing it. (On a free-threaded build two
 one call once.)
 """
 
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Counter: TypeAlias = list[int]
+
+DarkCount: TypeAlias = Literal[
+    "compared", "mismatched", "candidate_raised", "control_raised", "dropped", "control_us", "candidate_us"
+]
+"""What is counted of a dark launch. Of all calls that are ``compared``, those in which only one of the two raised, and
+those in which they returned or raised different things; and, of those in which both returned or both raised, how many
+microseconds each took. What is ``dropped`` did not run, for too much was running already."""
 
 MOST_UNKNOWN: Final = 1_000
 """Different keys that are counted one by one; an application that makes keys up must not fill the memory."""
@@ -22,6 +29,7 @@ class UsageCounters:
     def __init__(self) -> None:
         self._flags: dict[str, dict[str, Counter]] = {}
         self._unknown: dict[str, Counter] = {}
+        self._dark_launches: dict[str, dict[str, Counter]] = {}
 
     def of(self, flag: str, variant: str) -> Counter:
         """The counter of a flag's variant."""
@@ -33,15 +41,27 @@ class UsageCounters:
             key = OTHER_UNKNOWN
         return self._unknown.setdefault(key, [0])
 
+    def of_dark_launch(self, flag: str, what: DarkCount) -> Counter:
+        """The counter of what became of a flag's dark launches."""
+        return self._dark_launches.setdefault(flag, {}).setdefault(what, [0])
+
     def flags(self) -> dict[str, dict[str, int]]:
         """All counts so far, by flag and variant, without those that are zero."""
-        # list() of a view is one step for the interpreter: other threads may add counters meanwhile.
-        counts = {
-            flag: {variant: counter[0] for variant, counter in list(variants.items()) if counter[0]}
-            for flag, variants in list(self._flags.items())
-        }
-        return {flag: variants for flag, variants in counts.items() if variants}
+        return _numbers(self._flags)
 
     def unknown(self) -> dict[str, int]:
         """The same for keys that no flag has."""
         return {key: counter[0] for key, counter in list(self._unknown.items())}
+
+    def dark_launches(self) -> dict[str, dict[str, int]]:
+        """The same of dark launches, by flag and what is counted."""
+        return _numbers(self._dark_launches)
+
+
+def _numbers(counters: dict[str, dict[str, Counter]]) -> dict[str, dict[str, int]]:
+    # list() of a view is one step for the interpreter: other threads may add counters meanwhile.
+    counts = {
+        flag: {name: counter[0] for name, counter in list(some.items()) if counter[0]}
+        for flag, some in list(counters.items())
+    }
+    return {flag: some for flag, some in counts.items() if some}

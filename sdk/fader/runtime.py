@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fader import forking, patching
 from fader.config import Settings, Timing
 from fader.counters import UsageCounters
+from fader.dark_launches import DarkLaunches
 from fader.holder import FlagHolder
 from fader.recording import Recorder
 from fader.snapshot import FlagSet
@@ -46,6 +47,9 @@ class Runtime:
         self.recorder = Recorder(self.ensure_started, lambda cause, detail: self.journal.complain(cause, detail))
         if ask is None:
             self.recorder.begin()
+        self.dark_launches = DarkLaunches(
+            self.recorder, self.counters, lambda cause, detail: self.journal.complain(cause, detail)
+        )
         self.holder = FlagHolder(self._publish, self.counters)
         self.watch = StatusWatch(lambda: self.status, timing.grace)
         self._timing = timing

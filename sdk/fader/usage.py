@@ -17,6 +17,8 @@ Counts: TypeAlias = Mapping[str, Mapping[str, int]]
 
 _MOST_FLAGS: Final = 2_000
 """Flags in one report, so that it stays well below what servers accept; what is left goes with the next."""
+_MOST_DARK_LAUNCHES: Final = 500
+"""The same of flags that are launched darkly."""
 
 
 class Usage(Protocol):
@@ -28,8 +30,11 @@ class Usage(Protocol):
     def unknown(self) -> Mapping[str, int]:
         """The same of keys that no flag has."""
 
+    def dark_launches(self) -> Counts:
+        """What became of dark launches, by flag and what is counted."""
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is sent."""
 
     instance: str
@@ -39,6 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ended: str
     flags: dict[str, dict[str, int]]
     unknown: dict[str, int]
+    dark_launches: dict[str, dict[str, int]] = {}
 
 
 class UsageReports:
@@ -58,18 +64,23 @@ class UsageReports:
         self._app = app
         self._flags = {key: dict(variants) for key, variants in usage.flags().items()}
         self._unknown = dict(usage.unknown())
+        self._dark_launches = {key: dict(counts) for key, counts in usage.dark_launches().items()}
         self._since = _now()
 
     def next_report(self) -> bytes | None:
         """What was counted since the last report, as much as one report takes; ``None`` if nothing was."""
         flags = _differences(self._usage.flags(), self._flags)
         unknown = _difference(self._usage.unknown(), self._unknown)
-        if not flags and not unknown:
+        dark_launches = _differences(self._usage.dark_launches(), self._dark_launches)
+        if not flags and not unknown and not dark_launches:
             return None
         flags = dict(itertools.islice(flags.items(), _MOST_FLAGS))
+        dark_launches = dict(itertools.islice(dark_launches.items(), _MOST_DARK_LAUNCHES))
         since, self._since = self._since, _now()
         for key, variants in flags.items():
             _add(self._flags.setdefault(key, {}), variants)
+        for key, counts in dark_launches.items():
+            _add(self._dark_launches.setdefault(key, {}), counts)
         _add(self._unknown, unknown)
         report = Report(
             instance=self._instance,
@@ -79,6 +90,7 @@ class UsageReports:
             ended=self._since,
             flags=flags,
             unknown=unknown,
+            dark_launches=dark_launches,
         )
         return msgspec.json.encode(report)
 

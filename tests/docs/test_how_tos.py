@@ -102,6 +102,10 @@ def test_ramps() -> None:
     assert run_page("ramps")["user"] == "user-42"
 
 
+def test_dark_launches() -> None:
+    assert run_page("dark-launches")["search"]("STRASSE", "user-42") == ["strasse"]
+
+
 def test_recording_outcomes() -> None:
     space = run_page("../explanation/outcomes")
     assert space["send_receipt"]("order-1", "ada") is None

@@ -238,8 +238,8 @@ class Notice(Record, frozen=True, kw_only=True):
 
 
 class UsageReport(Record, frozen=True, kw_only=True):
-    """How often one SDK process has evaluated which flag to which variant; ``id`` makes repeating it
-    harmless."""
+    """How often one SDK process has evaluated which flag to which variant, and what became of its dark launches;
+    ``id`` makes repeating it harmless."""
 
     id: str
     project: str
@@ -247,6 +247,7 @@ class UsageReport(Record, frozen=True, kw_only=True):
     ended: datetime
     flags: dict[str, dict[str, int]]
     unknown: dict[str, int]
+    dark_launches: dict[str, dict[str, int]] = {}
 
 
 class Usage(Record, frozen=True, kw_only=True):
@@ -256,6 +257,24 @@ class Usage(Record, frozen=True, kw_only=True):
     variant: str
     count: int
     last_at: datetime
+
+
+class DarkLaunch(Record, frozen=True, kw_only=True):
+    """What became of a flag's dark launches in an environment, as :data:`fader.counters.DarkCount` has it."""
+
+    environment: str
+    compared: int = 0
+    mismatched: int = 0
+    candidate_raised: int = 0
+    control_raised: int = 0
+    dropped: int = 0
+    control_us: int = 0
+    candidate_us: int = 0
+
+    @property
+    def both_ended_alike(self) -> int:
+        """In how many of them both returned, or both raised: their times are comparable."""
+        return max(self.compared - self.candidate_raised - self.control_raised, 0)
 
 
 class Answer(Record, frozen=True, kw_only=True):

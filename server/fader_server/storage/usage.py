@@ -1,19 +1,25 @@
 """Queries on usage: how often which flag was evaluated to which variant, by the hour."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import Final, TypeAlias, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fader.counters import DarkCount
 from fader_server.storage import schema
 from fader_server.storage.conflicts import insert_into
-from fader_server.storage.records import Usage, UsageReport
+from fader_server.storage.records import DarkLaunch, Usage, UsageReport
 from fader_server.storage.schema import MOST_PARAMETERS
 
 UNKNOWN = ""
 """Stands in the variant's place for evaluations of a key that the SDK knew no flag by."""
+
+_DARK: Final = {f"dark {name}": name for name in get_args(DarkCount)}
+"""Stand there for what is counted of dark launches. No variant's name has a space in it."""
+_STORED: Final = {name: stored for stored, name in _DARK.items()}
 
 REPORTS_REMEMBERED = timedelta(days=1)
 """How long a repeated report is recognised; also how far into the past a report may reach."""
@@ -63,14 +69,23 @@ async def _is_fresh(connection: AsyncConnection, report: UsageReport, now: datet
 
 
 def _counts(report: UsageReport) -> list[tuple[str, dict[str, int]]]:
-    return [*report.flags.items(), *((flag, {UNKNOWN: count}) for flag, count in report.unknown.items())]
+    return [
+        *report.flags.items(),
+        *((flag, {UNKNOWN: count}) for flag, count in report.unknown.items()),
+        *((flag, _dark(counts)) for flag, counts in report.dark_launches.items()),
+    ]
+
+
+def _dark(counts: Mapping[str, int]) -> dict[str, int]:
+    """As they are stored. What a newer SDK counts beside is left out, which bounds the table."""
+    return {_STORED[name]: count for name, count in counts.items() if name in _STORED and count}
 
 
 async def _known_flags(connection: AsyncConnection, reports: Sequence[UsageReport]) -> set[tuple[str, str]]:
     """Counting only what exists bounds the table by the project, whatever is sent."""
     named: dict[str, set[str]] = {}
     for report in reports:
-        named.setdefault(report.project, set()).update(report.flags, report.unknown)
+        named.setdefault(report.project, set()).update(report.flags, report.unknown, report.dark_launches)
     known: set[tuple[str, str]] = set()
     for project, flags in named.items():
         ordered = sorted(flags)
@@ -114,7 +129,8 @@ async def of_flag(
             sa.func.sum(_usage.count).label("total"),
             sa.func.max(_usage.last_at).label("last_at"),
         )
-        .where(_usage.project == project, _usage.flag == flag, _usage.hour >= since, _usage.variant != UNKNOWN)
+        .where(_usage.project == project, _usage.flag == flag, _usage.hour >= since)
+        .where(_usage.variant.not_in((UNKNOWN, *_DARK)))
         .group_by(_usage.environment, _usage.variant)
         .order_by(_usage.environment, _usage.variant)
     )
@@ -126,12 +142,31 @@ async def of_flag(
     ]
 
 
+async def dark_launches(
+    connection: AsyncConnection, project: str, flag: str, *, environments: tuple[str, ...], since: datetime
+) -> list[DarkLaunch]:
+    """What became of a flag's dark launches in the hours from ``since`` on, by environment. No ``environments``
+    means all."""
+    query = (
+        sa.select(_usage.environment, _usage.variant, sa.func.sum(_usage.count).label("total"))
+        .where(_usage.project == project, _usage.flag == flag, _usage.hour >= since, _usage.variant.in_(_DARK))
+        .group_by(_usage.environment, _usage.variant)
+        .order_by(_usage.environment)
+    )
+    if environments:
+        query = query.where(_usage.environment.in_(environments))
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for row in await connection.execute(query):
+        found[row.environment][_DARK[row.variant]] = int(row.total)
+    return [DarkLaunch(environment=environment, **counts) for environment, counts in found.items()]
+
+
 async def last_evaluated(
     connection: AsyncConnection, project: str, flag: str, environments: tuple[str, ...] = ()
 ) -> datetime | None:
     """When a flag was last evaluated, as far back as counts are kept."""
     query = sa.select(sa.func.max(_usage.last_at)).where(
-        _usage.project == project, _usage.flag == flag, _usage.variant != UNKNOWN
+        _usage.project == project, _usage.flag == flag, _usage.variant.not_in((UNKNOWN, *_DARK))
     )
     if environments:
         query = query.where(_usage.environment.in_(environments))

@@ -21,7 +21,7 @@ from fader_server.api.admin.operations import (
 )
 from fader_server.api.admin.requests import CreateFlag, PatchFlag, Why, model_of
 from fader_server.api.admin.services import Admin, InPath, Principal
-from fader_server.api.admin.views import FlagUsage, FlagView, Page, UsageItem, flag_view
+from fader_server.api.admin.views import FlagUsage, FlagView, Page, UsageItem, dark_launch_item, flag_view
 from fader_server.api.guards import refuse_environment
 from fader_server.flags.commands import FlagPatch, NewFlag
 from fader_server.flags.lookup import existing_flag, existing_project, flag_states
@@ -189,11 +189,12 @@ async def flag_usage(
     places = principal.environments if environment is None else (environment,)
     async with admin.store.read() as connection:
         await existing_flag(connection, project, flag)
-        counted = await usage.of_flag(
-            connection, project, flag, environments=places, since=admin.clock() - timedelta(hours=hours)
-        )
+        since = admin.clock() - timedelta(hours=hours)
+        counted = await usage.of_flag(connection, project, flag, environments=places, since=since)
+        dark = await usage.dark_launches(connection, project, flag, environments=places, since=since)
         last = await usage.last_evaluated(connection, project, flag, places)
-    return FlagUsage([msgspec.convert(one, UsageItem, from_attributes=True) for one in counted], last)
+    items = [msgspec.convert(one, UsageItem, from_attributes=True) for one in counted]
+    return FlagUsage(items, last, [dark_launch_item(one) for one in dark])
 
 
 flag_routes = Router(

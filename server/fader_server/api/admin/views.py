@@ -21,6 +21,7 @@ from fader_server.storage.records import (
     AdminToken,
     ChangeKind,
     ConfigurationState,
+    DarkLaunch,
     EnvironmentState,
     FlagKind,
     Hook,
@@ -259,11 +260,43 @@ class UsageItem(Struct, frozen=True):
     last_at: datetime
 
 
+class DarkLaunchItem(Struct, frozen=True, kw_only=True):
+    """What became of dark launches: in how many calls the two were ``compared``, in how many of those they did not
+    return the same or only one of them raised, and how many candidates did not run because too many others did.
+
+    ``control_ms`` and ``candidate_ms`` are what a call took on average, where both returned or both raised."""
+
+    environment: str
+    compared: int
+    mismatched: int
+    candidate_raised: int
+    control_raised: int
+    dropped: int
+    control_ms: float | None
+    candidate_ms: float | None
+
+
 class FlagUsage(Struct, frozen=True):
-    """Evaluations of a flag within the hours asked for, and when it was last evaluated at all."""
+    """Evaluations of a flag and its dark launches within the hours asked for, and when it was last evaluated at all."""
 
     items: list[UsageItem]
     last_evaluated_at: datetime | None
+    dark_launches: list[DarkLaunchItem]
+
+
+def dark_launch_item(launch: DarkLaunch) -> DarkLaunchItem:
+    """What the API says of it."""
+    calls = launch.both_ended_alike
+    return DarkLaunchItem(
+        environment=launch.environment,
+        compared=launch.compared,
+        mismatched=launch.mismatched,
+        candidate_raised=launch.candidate_raised,
+        control_raised=launch.control_raised,
+        dropped=launch.dropped,
+        control_ms=launch.control_us / calls / 1000 if calls else None,
+        candidate_ms=launch.candidate_us / calls / 1000 if calls else None,
+    )
 
 
 def flag_view(state: FlagState, principal: AdminPrincipal) -> FlagView:

@@ -21,8 +21,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class UsageBody(Struct, frozen=True, kw_only=True):
-    """How often each variant of each flag was served in an interval. Fields that are not known are ignored: a newer
-    SDK may say more."""
+    """How often each variant of each flag was served in an interval, and what became of dark launches. Fields that are
+    not known are ignored: a newer SDK may say more."""
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     """Fresh for each report; a report that is sent again has the same one."""
@@ -32,6 +32,7 @@ class UsageBody(Struct, frozen=True, kw_only=True):
     app: Name = ""
     flags: dict[Name, dict[Name, Count]] = {}
     unknown: dict[Name, Count] = {}
+    dark_launches: dict[Name, dict[Name, Count]] = {}
 
 
 @post(
@@ -47,7 +48,8 @@ async def usage(data: JSONBody[UsageBody], request: Request[object, object, Stat
     """Add up what an SDK process has counted. Sending a report again changes nothing."""
     state = request.app.state
     principal = await state.admin.access.sdk_principal(request.headers.get("authorization"))
-    if sum(1 + len(variants) for variants in data.flags.values()) + len(data.unknown) > _MOST_NAMES:
+    counted_by_flag = (*data.flags.values(), *data.dark_launches.values())
+    if sum(1 + len(counts) for counts in counted_by_flag) + len(data.unknown) > _MOST_NAMES:
         raise Invalid.of([FieldError("flags", f"has more than {_MOST_NAMES:,} counts", "Send several reports.")])
     store: Store = state.admin.store
     now = state.admin.clock()
@@ -58,6 +60,7 @@ async def usage(data: JSONBody[UsageBody], request: Request[object, object, Stat
         ended=min(data.ended, now) if data.ended.tzinfo is not None else now,
         flags=data.flags,
         unknown=data.unknown,
+        dark_launches=data.dark_launches,
     )
     metrics: Metrics = state.telemetry.metrics
     if await store.record_usage([counted], now):

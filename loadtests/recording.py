@@ -1,10 +1,13 @@
-"""What recording outcomes costs the application's thread, and memory: ``python -m loadtests.recording``.
+"""What recording and dark launches cost the application's thread, and memory: ``python -m loadtests.recording``.
 
 Each figure is the least that was seen in short runs, again and again: whatever else the machine does only ever adds.
 """
 
 import gc
+import statistics
 import sys
+import threading
+import time
 import timeit
 import tracemalloc
 from collections.abc import Callable
@@ -87,15 +90,78 @@ def measure_calls() -> list[tuple[str, float, float, str]]:
     ]
 
 
-def _loop(call: str, names: dict[str, Any]) -> Callable[[], None]:
+def _loop(call: str, names: dict[str, Any], each: str = "user, context") -> Callable[[], None]:
     space = dict(names)
-    exec(f"def run():\n for user, context in users:\n  {call}\n", space)
+    exec(f"def run():\n for {each} in users:\n  {call}\n", space)
     made: Callable[[], None] = space["run"]
     return made
 
 
 def _verdict(figure: float, limit: float | None) -> str:
     return "" if limit is None else f"≤ {limit:g}" if figure <= limit else f"MORE THAN {limit:g}"
+
+
+DARK_CALLS: Final = (
+    ("the old function alone (the floor)", "old(number)", None),
+    (
+        "dark_launch, the flag keeps out",
+        'flags.dark_launch("off", user, control=lambda: old(number), candidate=lambda: old(number))',
+        1.1,
+    ),
+    (
+        "dark_launch, not in the sample",
+        'flags.dark_launch("on", user, control=lambda: old(number), candidate=lambda: old(number), sample=0)',
+        1.1,
+    ),
+    (
+        "dark_launch, a candidate that waits elsewhere",
+        'flags.dark_launch("on", user, control=lambda: old(number), candidate=lambda: sleep(0.001))',
+        1.5,
+    ),
+    (
+        "dark_launch, a candidate that computes as much",
+        'flags.dark_launch("on", user, control=lambda: old(number), candidate=lambda: old(number))',
+        None,
+    ),
+)
+"""Name, call, and the most multiples of the old function's time that it may take on the caller's thread. A candidate
+that computes takes turns with the caller at the interpreter's lock, so the last one depends on the interpreter."""
+BURST: Final = 50
+"""Calls, fewer than may wait."""
+BURSTS: Final = 40
+
+
+def measure_dark_launches() -> list[tuple[str, float, float, float, str]]:
+    """Each call: microseconds, multiples of the old function's time, the same of the medians, and whether the former
+    is within its limit."""
+    client = InMemoryClient({"on": True, "off": False})
+    names = {"users": [(f"user-{n}", n) for n in range(BURST)], "flags": client, "old": _old, "sleep": time.sleep}
+    best: list[float] = []
+    usual: list[float] = []
+    for _, call, _ in DARK_CALLS:
+        loop = _loop(call, names, "user, number")
+        times = []
+        for _ in range(BURSTS):
+            times.append(timeit.timeit(loop, number=1) / BURST * 1e6)
+            _wait_for_candidates(client)
+        best.append(min(times))
+        usual.append(statistics.median(times))
+    return [
+        (name, least, least / best[0], median / usual[0], _verdict(least / best[0], limit))
+        for (name, _, limit), least, median in zip(DARK_CALLS, best, usual, strict=True)
+    ]
+
+
+def _old(number: int) -> int:
+    """As much as rendering a small page takes."""
+    return sum(each * number % 7 for each in range(2_000))
+
+
+def _wait_for_candidates(client: InMemoryClient) -> None:
+    done = threading.Event()
+    client.dark_launch("on", control=lambda: None, candidate=done.set)
+    done.wait(1)
+    time.sleep(0.005)  # the other threads end theirs
 
 
 def measure_memory() -> list[tuple[str, float, str]]:
@@ -138,10 +204,13 @@ def _microseconds(call: Callable[[], object]) -> float:
 
 def main() -> int:
     """Measure and print; 1 if a limit was passed."""
-    calls, memory = measure_calls(), measure_memory()
+    calls, dark, memory = measure_calls(), measure_dark_launches(), measure_memory()
     show("recording, one thread", ("call", "ns", "of floor", "limit"), calls, as_json=wants_json())
+    show(
+        "dark launches, the caller's thread", ("call", "µs", "of floor", "medians", "limit"), dark, as_json=wants_json()
+    )
     show("sketches", ("what", "figure", "limit"), memory, as_json=wants_json())
-    return int(any("MORE" in row[-1] for row in (*calls, *memory)))
+    return int(any("MORE" in row[-1] for row in (*calls, *dark, *memory)))
 
 
 if __name__ == "__main__":

@@ -68,3 +68,18 @@ def test_what_is_slow_is_learned_in_the_first_step_and_compared_with_in_the_seco
     assert guard["treatment_p95_ms"] == pytest.approx(300, rel=0.05)
     assert guard["control_p95_ms"] == pytest.approx(10, rel=0.05)
     wait_for(lambda: not client.is_enabled(flag, USERS[0]), "the client to follow")
+
+
+def test_a_candidate_that_raises_in_the_dark_turns_its_ramp_back(server: ServerProcess, client: Client) -> None:
+    flag = begun(server, step(50, seconds=3600), guards=({"id": "dark", "metric": "dark-search"},))
+    knows(client, server, flag)
+    for user in USERS:
+        answer = client.dark_launch(
+            flag, user, control=lambda: "old", candidate=lambda: 1 / 0, metric="dark-search", inline=True
+        )
+        assert answer == "old"
+    down = until(server, flag, lambda now: now["status"] == "rolled_back")
+    [guard] = down["guards"]
+    assert guard["verdict"] == "worse"
+    assert guard["treatment"]["failed"] == guard["treatment"]["exposed"] > 100
+    assert guard["control"]["failed"] == 0 < guard["control"]["exposed"]

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from fader_server.storage import Store, flags, usage
-from fader_server.storage.records import Definition, Usage, UsageReport
+from fader_server.storage.records import DarkLaunch, Definition, Usage, UsageReport
 
 pytestmark = pytest.mark.anyio
 
@@ -88,3 +89,29 @@ async def test_what_is_old_is_forgotten(counting: Store) -> None:
     await counting.prune(NOW + usage.COUNTS_KEPT + timedelta(hours=2))
     assert await _counted(counting) == []
     assert await counting.record_usage([report], NOW) == 1
+
+
+async def test_dark_launches_add_up_beside_evaluations_and_are_none(counting: Store) -> None:
+    def report(number: str, environment: str = "production", **counts: int) -> UsageReport:
+        return replace(
+            _report(number, {}, environment=environment), unknown={}, dark_launches={"a": counts, "x": counts}
+        )
+
+    reports = [
+        report("1", compared=10, mismatched=2, control_us=50, candidate_us=25),
+        report("2", compared=5, candidate_raised=1, of_a_newer_sdk=7),
+        report("3", "staging", dropped=4),
+    ]
+    assert await counting.record_usage([*reports, reports[0]], NOW) == 3
+    async with counting.read() as connection:
+        since = NOW - timedelta(hours=24)
+        found = await usage.dark_launches(connection, "default", "a", environments=(), since=since)
+        of_staging = await usage.dark_launches(connection, "default", "a", environments=("staging",), since=since)
+        assert await usage.last_evaluated(connection, "default", "a") is None
+    production = DarkLaunch(
+        environment="production", compared=15, mismatched=2, candidate_raised=1, control_us=50, candidate_us=25
+    )
+    assert found == [production, *of_staging]
+    assert production.both_ended_alike == 14
+    assert of_staging == [DarkLaunch(environment="staging", dropped=4)]
+    assert await _counted(counting) == []

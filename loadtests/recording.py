@@ -136,16 +136,13 @@ def measure_dark_launches() -> list[tuple[str, float, float, float, str]]:
     is within its limit."""
     client = InMemoryClient({"on": True, "off": False})
     names = {"users": [(f"user-{n}", n) for n in range(BURST)], "flags": client, "old": _old, "sleep": time.sleep}
-    best: list[float] = []
-    usual: list[float] = []
-    for _, call, _ in DARK_CALLS:
-        loop = _loop(call, names, "user, number")
-        times = []
-        for _ in range(BURSTS):
-            times.append(timeit.timeit(loop, number=1) / BURST * 1e6)
+    loops = [_loop(call, names, "user, number") for _, call, _ in DARK_CALLS]
+    times: list[list[float]] = [[] for _ in loops]
+    for _ in range(BURSTS):  # in turns, so that what else the machine does befalls all of them
+        for loop, taken in zip(loops, times, strict=True):
+            taken.append(timeit.timeit(loop, number=1) / BURST * 1e6)
             _wait_for_candidates(client)
-        best.append(min(times))
-        usual.append(statistics.median(times))
+    best, usual = [min(taken) for taken in times], [statistics.median(taken) for taken in times]
     return [
         (name, least, least / best[0], median / usual[0], _verdict(least / best[0], limit))
         for (name, _, limit), least, median in zip(DARK_CALLS, best, usual, strict=True)

@@ -78,6 +78,7 @@ class Worker:
         self._told = told
         self._looks = Looks(store)
         self._waking = asyncio.Event()
+        self._faults: dict[str, str] = {}
 
     async def listen(self, messages: AsyncIterator[Message]) -> None:
         """Be woken by changes: one of them may be the beginning of a ramp."""
@@ -117,9 +118,26 @@ class Worker:
             await self._leader.resign()
             return False
         if await self._leader.claim():
+            self._faults = {ramp.id: self._faults[ramp.id] for ramp in found if ramp.id in self._faults}
             for ramp in found:
-                await self._look(ramp)
+                try:
+                    await self._look(ramp)
+                except Exception as fault:  # noqa: BLE001 (the others are looked at, whatever is wrong with this one)
+                    self._ail(ramp, fault)
+                else:
+                    self._faults.pop(ramp.id, None)
         return True
+
+    def _ail(self, ramp: Ramp, fault: Exception) -> None:
+        """A ramp cannot be looked at. Each look tries again, and what happens again and again is told once."""
+        if self._faults.get(ramp.id) == repr(fault):
+            return
+        self._faults[ramp.id] = repr(fault)
+        about = {"flag": ramp.flag, "environment": ramp.environment}
+        if isinstance(fault, FaderError):
+            _log.error("a ramp cannot go on", why=fault.detail, **about)
+        else:
+            _log.error("a ramp cannot be looked at", exc_info=fault, **about)
 
     async def _look(self, ramp: Ramp) -> None:
         try:
@@ -129,8 +147,6 @@ class Worker:
             self._looks.forget(ramp.id)  # somebody else has done something, or nobody can; the next look sees it
         except (NotFound, Conflict):
             await self._service.end_lost(ramp, self._leader.name)
-        except FaderError as error:
-            _log.error("a ramp cannot go on", flag=ramp.flag, environment=ramp.environment, why=error.detail)
         else:
             if after.is_over:
                 self._looks.forget(ramp.id)

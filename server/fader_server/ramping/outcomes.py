@@ -23,9 +23,12 @@ _log = logger(__name__)
 _MERGE_SECONDS: Final = 1.0
 """Between two merges: a thousand processes that report every few seconds become one write a second."""
 
-_MOST_WAITING: Final = 20_000
-"""Reports that may wait while the database is away. Sketches tell of all users since the step began, so of what is
-thrown away the next report tells again."""
+_MOST_WAITING_BYTES: Final = 32 * 1024 * 1024
+"""Of what may wait while the database is away. Sketches tell of all users since the step began, so of what is thrown
+away the next report tells again."""
+
+_LEAST_BYTES: Final = 1024
+"""That anything that waits is taken to need, however small its sketches are."""
 
 _USUAL: Final = 0.95
 _LEAST_TO_TELL_BY: Final = 20
@@ -52,6 +55,12 @@ class _Waiting(Struct, frozen=True):
     guard: str
     outcomes: Outcomes
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it needs."""
+        arms = (self.outcomes.treatment, self.outcomes.control)
+        return _LEAST_BYTES + sum(len(arm.exposed) + len(arm.failed) for arm in arms)
+
 
 class Reports:
     """All reports that one server gets.
@@ -65,7 +74,12 @@ class Reports:
         self._store = store
         self._clock = clock
         self._waiting: dict[_Place, list[_Waiting]] = defaultdict(list)
-        self._count = 0
+        self._size = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About how much has come that is not merged yet."""
+        return self._size
 
     def take(self, project: str, environment: str, report: OutcomeReport) -> None:
         """Take in what one process reports. What is not about the present step of a ramp of this environment is of no
@@ -86,9 +100,9 @@ class Reports:
                 place = _Place(project, environment, ramp, int(step))
                 found.append((place, _Waiting(report.id, guard, outcomes)))
         for place, waiting in found:
-            if self._count < _MOST_WAITING:
+            if self._size + waiting.size <= _MOST_WAITING_BYTES:
                 self._waiting[place].append(waiting)
-                self._count += 1
+                self._size += waiting.size
 
     async def run(self) -> None:
         """Merge what has come, until cancelled."""
@@ -100,13 +114,14 @@ class Reports:
         """Merge what has come. While the database is away, it waits."""
         for place in list(self._waiting):
             waiting = self._waiting.pop(place)
-            self._count -= len(waiting)
+            size = sum(one.size for one in waiting)
+            self._size -= size
             try:
                 await self._merge(place, waiting)
             except FaderError:
                 _log.debug("what guards see cannot be kept now; trying again")
                 self._waiting[place] = waiting + self._waiting.get(place, [])
-                self._count += len(waiting)
+                self._size += size
                 return
 
     async def _merge(self, place: _Place, waiting: list[_Waiting]) -> None:

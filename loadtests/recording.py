@@ -207,7 +207,7 @@ def main() -> int:
         "dark launches, the caller's thread", ("call", "µs", "of floor", "medians", "limit"), dark, as_json=wants_json()
     )
     show("sketches", ("what", "figure", "limit"), memory, as_json=wants_json())
-    return int(any("MORE" in row[-1] for row in (*calls, *dark, *memory)))
+    return int(any("MORE" in str(row[-1]) for row in (*calls, *dark, *memory)))
 
 
 if __name__ == "__main__":

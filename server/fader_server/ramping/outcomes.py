@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -24,8 +25,11 @@ _MERGE_SECONDS: Final = 1.0
 """Between two merges: a thousand processes that report every few seconds become one write a second."""
 
 _MOST_WAITING_BYTES: Final = 32 * 1024 * 1024
-"""Of what may wait while the database is away. Sketches tell of all users since the step began, so of what is thrown
-away the next report tells again."""
+"""Of what may wait while the database is away. What comes beyond that is lost: an SDK tells of each visit once. Users
+of both sides are missing then, and those who come again are told of again."""
+
+_PARTING_SECONDS: Final = 2.0
+"""How long the last merge of a server that ends may take."""
 
 _LEAST_BYTES: Final = 1024
 """That anything that waits is taken to need, however small its sketches are."""
@@ -105,10 +109,16 @@ class Reports:
                 self._size += waiting.size
 
     async def run(self) -> None:
-        """Merge what has come, until cancelled."""
-        while True:
-            await asyncio.sleep(_MERGE_SECONDS)
-            await self.merge()
+        """Merge what has come, until cancelled; and then once more, for SDKs do not tell again of what was accepted."""
+        try:
+            while True:
+                await asyncio.sleep(_MERGE_SECONDS)
+                await self.merge()
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PARTING_SECONDS):
+                    await self.merge()
+            raise
 
     async def merge(self) -> None:
         """Merge what has come. While the database is away, it waits."""
@@ -118,10 +128,13 @@ class Reports:
             self._size -= size
             try:
                 await self._merge(place, waiting)
-            except FaderError:
-                _log.debug("what guards see cannot be kept now; trying again")
+            except (FaderError, asyncio.CancelledError) as error:
+                # What was cancelled may have been committed: merging it again changes nothing.
                 self._waiting[place] = waiting + self._waiting.get(place, [])
                 self._size += size
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                _log.debug("what guards see cannot be kept now; trying again")
                 return
 
     async def _merge(self, place: _Place, waiting: list[_Waiting]) -> None:

@@ -1,5 +1,6 @@
 """What applications report is not lost while the database is away, but for what would be too much."""
 
+import asyncio
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import cast
@@ -48,3 +49,33 @@ def test_what_is_merged_waits_no_longer(server: AdminServer, many: Outcomes) -> 
         return reports.waiting_bytes
 
     assert server.call(merge) == 0
+
+
+def test_what_was_accepted_is_merged_when_the_server_ends(server: AdminServer, many: Outcomes) -> None:
+    async def end() -> int:
+        reports = Reports(server.services.store, lambda: datetime.now(UTC))
+        running = asyncio.create_task(reports.run())
+        await asyncio.sleep(0)
+        reports.take("default", "production", report("r", many))
+        assert reports.waiting_bytes
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return reports.waiting_bytes
+
+    assert server.call(end) == 0
+
+
+def test_what_was_being_merged_when_that_was_cut_short_waits_again(server: AdminServer, many: Outcomes) -> None:
+    async def cut_short() -> tuple[int, int]:
+        reports = Reports(server.services.store, lambda: datetime.now(UTC))
+        reports.take("default", "production", report("r", many))
+        before = reports.waiting_bytes
+        merging = asyncio.create_task(reports.merge())
+        await asyncio.sleep(0)
+        assert not reports.waiting_bytes
+        merging.cancel()
+        await asyncio.gather(merging, return_exceptions=True)
+        return before, reports.waiting_bytes
+
+    before, after = server.call(cut_short)
+    assert after == before > 0

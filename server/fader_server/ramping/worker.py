@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -91,14 +92,12 @@ class Worker:
         try:
             while True:
                 is_busy = await self.round()
-                if is_busy:
-                    await asyncio.sleep(_LOOK_SECONDS)
-                    continue
-                try:
-                    async with asyncio.timeout(_IDLE_SECONDS):
-                        await self._waking.wait()
-                except TimeoutError:
-                    pass
+                if not is_busy:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_IDLE_SECONDS):
+                            await self._waking.wait()
+                # Also after a wake: most changes begin no ramp, and whoever made one is answered first.
+                await asyncio.sleep(_LOOK_SECONDS)
                 self._waking.clear()
         finally:
             await asyncio.shield(self._leader.resign())

@@ -10,6 +10,7 @@ from fader_server.flags.notices import tell_of_move
 from fader_server.flags.writing import Transaction
 from fader_server.ramps import moves
 from fader_server.ramps.moves import Move
+from fader_server.ramps.progress import step_number
 from fader_server.storage import ramps
 from fader_server.storage.documents import RampDocument, encode, ramp_document
 from fader_server.storage.records import Ramp
@@ -44,7 +45,8 @@ async def store_move(transaction: Transaction, ramp: Ramp, move: Move, action: s
     Raises:
         MovedMeanwhile: if it is not as it was any more.
     """
-    is_new_step = move.progress.began != ramp.progress.began or move.progress.step != ramp.progress.step
+    # While it bakes it is still in its last step: who is hashed anew there would be counted twice.
+    is_new_step = step_number(ramp.plan, move.progress) != step_number(ramp.plan, ramp.progress)
     after = replace(
         ramp,
         progress=move.progress,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fader_server.ramps import sample_ratio
 from fader_server.ramps.plan import WHOLE, Action, Plan, Step
-from fader_server.ramps.progress import Counted, Progress, Status, step_of
+from fader_server.ramps.progress import Counted, GuardProgress, Progress, Status, step_of
 from fader_server.ramps.verdicts import finding, measured
 
 _MOST_UNMEASURED: Final = 4
@@ -128,21 +128,26 @@ def _shared_out_wrongly(plan: Plan, progress: Progress) -> Move | None:
     step = step_of(plan, progress)
     if progress.status in ("paused", "held") or step.percentage >= WHOLE:
         return None
-    for guard in plan.guards:
-        state = progress.guards[guard.id]
-        exposed, others = state.evidence.treatment.exposed, state.evidence.control.exposed
-        if sample_ratio.is_mismatch(exposed, others, step.percentage / WHOLE):
-            if plan.sample_ratio == "notify" and state.is_told:
-                continue
-            told = replace(progress, guards={**progress.guards, guard.id: replace(state, is_told=True)})
-            share = exposed / (exposed + others)
-            return _acted(
-                told,
-                plan.sample_ratio,
-                f"{share:.2%} of the users whom {guard.id} sees have the feature, not {step.percentage:g} %:"
-                " something else than the rollout decides who is counted",
-            )
-    return None
+    lopsided = {
+        id_: replace(state, is_mismatch_told=True)
+        for id_, state in progress.guards.items()
+        if sample_ratio.is_mismatch(*_users(state), step.percentage / WHOLE)
+    }
+    # Whoever goes on after having been told knows it.
+    news = [id_ for id_ in lopsided if not progress.guards[id_].is_mismatch_told]
+    if not news:
+        return None
+    exposed, others = _users(lopsided[news[0]])
+    return _acted(
+        replace(progress, guards={**progress.guards, **lopsided}),
+        plan.sample_ratio,
+        f"{exposed / (exposed + others):.2%} of the users whom {news[0]} sees have the feature, not"
+        f" {step.percentage:g} %: something else than the rollout decides who is counted",
+    )
+
+
+def _users(state: GuardProgress) -> tuple[int, int]:
+    return state.evidence.treatment.exposed, state.evidence.control.exposed
 
 
 def _acted(progress: Progress, action: Action, why: str) -> Move:

@@ -43,7 +43,8 @@ class GuardProgress(Struct, frozen=True, kw_only=True):
         of_nobody: As of ``Counted``.
         usual_ms: As of ``Counted``.
         treated_ms: As of ``Counted``.
-        is_told: Whether what there was to tell of it has been told.
+        is_told: Whether it has been told that it is worse.
+        is_mismatch_told: Whether it has been told that users are not shared out as planned.
     """
 
     evidence: Evidence = Evidence()
@@ -52,6 +53,7 @@ class GuardProgress(Struct, frozen=True, kw_only=True):
     usual_ms: float | None = None
     treated_ms: float | None = None
     is_told: bool = False
+    is_mismatch_told: bool = False
 
 
 class Checked(Struct, frozen=True, kw_only=True):

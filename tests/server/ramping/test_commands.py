@@ -66,6 +66,20 @@ def test_sdks_learn_what_to_record_with_the_revision_from_which_they_should(
     assert change["after"]["guards"] == []
 
 
+def test_while_it_bakes_users_are_hashed_as_in_the_last_step_or_they_would_count_twice(
+    admin: AdminClient, flag: str, ramp: str
+) -> None:
+    def guards() -> list[dict[str, Any]]:
+        change = admin.get(f"/projects/default/changes?flag={flag}&environment=production").body["items"][0]
+        return list(change["after"]["guards"])
+
+    for _ in range(2):
+        assert admin.post(f"{ramp}/advance").body["ramp"]["status"] == "running"
+    before = guards()
+    assert admin.post(f"{ramp}/advance").body["ramp"]["status"] == "baking"
+    assert guards() == before != []
+
+
 def test_all_the_way_up_by_hand(admin: AdminClient, flag: str, ramp: str) -> None:
     statuses = [admin.post(f"{ramp}/advance").body["ramp"]["status"] for _ in range(4)]
     assert statuses == ["running", "running", "baking", "released"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -308,6 +309,28 @@ counts = st.builds(
     lambda a, b, c, d: Counted(treatment=Arm(exposed=a, failed=min(a, b)), control=Arm(exposed=c, failed=min(c, d))),
     *(st.integers(0, limit) for limit in (5_000, 100, 50_000, 1_000)),
 )
+
+
+LOPSIDED = Counted(treatment=Arm(exposed=100, failed=0), control=Arm(exposed=49_900, failed=250))
+LOPSIDED_AND_HARMFUL = Counted(treatment=Arm(exposed=100, failed=60), control=Arm(exposed=49_900, failed=260))
+
+
+def test_who_goes_on_although_users_are_not_shared_out_as_planned_is_not_held_again() -> None:
+    course = Course(replace(PLAN, guards=(CHECKOUT, replace(CHECKOUT, id="search"))))
+    assert course.watch(5, LOPSIDED).status == "held"
+    assert "something else than the rollout" in course.progress.why
+    course.moves.append(ramp.resume(course.plan, course.progress))
+    assert course.watch(60, LOPSIDED).status == "running"
+
+
+@pytest.mark.parametrize("told", ["hold", "notify"])
+def test_a_guard_that_has_told_of_wrong_shares_still_turns_harm_back(told: Literal["hold", "notify"]) -> None:
+    course = Course(replace(PLAN, sample_ratio=told))
+    course.watch(10, LOPSIDED)
+    assert len(course.told) == 2  # the first step, and the shares
+    course.watch(5, LOPSIDED_AND_HARMFUL)
+    assert course.progress.status == "rolled_back"
+    assert course.moves[-1].off
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)

@@ -72,6 +72,7 @@ class Acknowledgements(Struct, frozen=True, kw_only=True):
     missing: tuple[Missing, ...] = ()
     scope: str = "all nodes"
     notes: tuple[str, ...] = ()
+    counting_since: str | None = None
 
     @property
     def behind(self) -> int:

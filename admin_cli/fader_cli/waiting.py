@@ -94,6 +94,8 @@ class Waiting:
             self.fault = CliError("the server's database was replaced meanwhile", "see `fader history`")
             self.is_hopeless = True
             return
+        if self.answer is not None and answer.counting_since != self.answer.counting_since:
+            self._expected = self.expected  # it has been away, for a shorter time than there is between two questions
         self.document, self.answer, self.fault = document, answer, None
 
     def fail(self, error: CliError) -> None:

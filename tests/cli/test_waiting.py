@@ -65,6 +65,15 @@ def test_those_who_were_there_before_the_server_went_away_are_waited_for() -> No
     assert one.is_reached
 
 
+def test_also_when_it_was_away_so_shortly_that_nobody_noticed() -> None:
+    one = waiting()
+    one.hear(said(0, 1, counting_since="2026-11-26T01:00:00Z"))
+    one.hear(said(0, 0, counting_since="2026-11-26T01:00:09Z"))
+    assert (one.is_reached, one.expected) == (False, 1)
+    one.hear(said(1, 1, counting_since="2026-11-26T01:00:09Z"))
+    assert one.is_reached
+
+
 def test_who_says_goodbye_is_waited_for_no_longer() -> None:
     one = waiting()
     one.hear(said(1, 2))

@@ -57,12 +57,15 @@ class Acknowledgements(Struct, frozen=True, kw_only=True):
         nodes: How many nodes they are of.
         is_everything: Whether these are all that there are.
         notes: What there is to know beside the numbers, a sentence each.
+        counting_since: When this server began to count, in seconds since the epoch of Unix, if nobody else counts: then
+            it knows nobody who has not come back since. ``None`` if others do.
     """
 
     tally: Tally
     nodes: int
     is_everything: bool
     notes: tuple[str, ...] = ()
+    counting_since: float | None = None
 
 
 class Listed(Struct, frozen=True):
@@ -109,7 +112,7 @@ class Gathering:
         self._clock = clock
         self._monotonic = monotonic
         self._metrics = metrics
-        self._began = monotonic()
+        self._began, self._since = monotonic(), clock()
         self._rosters: dict[Place, Roster] = {}
         self._peers = Peers(monotonic)
         self._outboxes: dict[Place, _Outbox] = defaultdict(_Outbox)
@@ -238,9 +241,16 @@ class Gathering:
         if total.unnamed:
             notes.append(f"{total.unnamed:,} streams do not say whose they are, and cannot acknowledge")
         age = self._monotonic() - self._began
-        if self._bus is None and age < _YOUNG_SECONDS:
+        is_alone = self._bus is None
+        if is_alone and age < _YOUNG_SECONDS:
             notes.append(f"this server started {age:.0f} s ago; who was connected before may not be back yet")
-        return Acknowledgements(tally=total, nodes=nodes, is_everything=self.hears_all, notes=tuple(notes))
+        return Acknowledgements(
+            tally=total,
+            nodes=nodes,
+            is_everything=self.hears_all,
+            notes=tuple(notes),
+            counting_since=self._since if is_alone else None,
+        )
 
     @property
     def hears_all(self) -> bool:

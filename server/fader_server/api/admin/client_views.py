@@ -42,7 +42,8 @@ class MissingClient(Struct, frozen=True):
 class AcknowledgementsView(Struct, frozen=True):
     """How far a revision has come: ``clients`` are all that are waited for, and each is ``applied``, ``waiting``,
     ``refused``, or ``lost``. Those that are ``starting`` have no flags yet, and those that poll say nothing; neither
-    is waited for."""
+    is waited for. ``counting_since`` is given by a server that stands alone: when it has become another time, the
+    server has been started anew, and who was connected before may not be back yet."""
 
     project: str
     environment: str
@@ -61,6 +62,7 @@ class AcknowledgementsView(Struct, frozen=True):
     scope: Literal["all nodes", "this node"]
     nodes: int
     notes: tuple[str, ...]
+    counting_since: datetime | None
 
 
 class ClientView(Struct, frozen=True):
@@ -112,6 +114,7 @@ def acknowledgements_view(
         scope="all nodes" if found.is_everything else "this node",
         nodes=found.nodes,
         notes=found.notes,
+        counting_since=None if found.counting_since is None else datetime.fromtimestamp(found.counting_since, UTC),
     )
 
 

@@ -212,9 +212,11 @@ async def _start(
     chores = [_tidy(store), watch_event_loop(telemetry.metrics), Recorder(gathering, store, now).run()]
     chores += [persistently(evaluators.run), persistently(app.state.unleash.followers.run)]
     app.state.reports = reports = Reports(store, now)
-    outgoing = Outgoing()
-    stack.callback(outgoing.close)
-    questions = _questions(settings, outgoing)
+    # Two, so that receivers of notices that do not answer keep no question waiting.
+    asking, telling = Outgoing(), Outgoing()
+    stack.callback(asking.close)
+    stack.callback(telling.close)
+    questions = _questions(settings, asking)
     leader = Leader(store, gathering.node, LEASE)
     ramping = Worker(store, app.state.admin.ramps, leader, reports, questions, _log_move)
     chores += [persistently(reports.run), persistently(ramping.run)]
@@ -222,7 +224,7 @@ async def _start(
     if destinations:
         sender = Leader(store, gathering.node, NOTICES)
         told = telemetry.metrics.notice_sent
-        deliveries = Deliveries(store, outgoing, sender, destinations, settings.webhook_secrets, now, told)
+        deliveries = Deliveries(store, telling, sender, destinations, settings.webhook_secrets, now, told)
         chores += [
             persistently(deliveries.run),
             deliveries.listen(await stack.enter_async_context(bus.subscribe())),

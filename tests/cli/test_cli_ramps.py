@@ -264,6 +264,10 @@ def test_it_can_be_sent_on_and_ended(cli: Cli, flag: str) -> None:
     assert "is in step 2 of 2, 100 %" in cli.ok("ramp", "advance", flag, *PRODUCTION)
     assert "it was aborted at step 2 of 2" in cli.ok("ramp", "abort", flag, *PRODUCTION)
     assert cli.json("show", flag)["environments"]["production"]["enabled"] is True
+    refused = cli("ramp", flag, "1%", *PRODUCTION)
+    assert refused.code == ExitCode.CONFLICT
+    assert "the first step would take it away from all but 1 %" in refused.err
+    cli.ok("off", flag, *PRODUCTION)
     started(cli)
     assert cli("ramp", flag, "1%", *PRODUCTION).code == ExitCode.CONFLICT
     cli.ok("ramp", "abort", flag, *PRODUCTION, "--off")

@@ -8,6 +8,7 @@ from typing import Final
 from fader_server.flags.findings import Findings
 from fader_server.flags.limits import Limits
 from fader_server.flags.validation import check_percentage
+from fader_server.ramping.preview import Traffic
 from fader_server.ramps.plan import GuardPlan, Plan, PrometheusGuard
 
 _MOST_STEPS: Final = 50
@@ -15,6 +16,7 @@ _MOST_GUARDS: Final = 20
 _LONGEST_SECONDS: Final = 90 * 86_400.0
 _LARGEST_ALPHA: Final = 0.5
 _LARGEST_MARGIN: Final = 10.0
+_MOST_USERS_PER_HOUR: Final = 1_000_000_000
 _MOST_EXPOSED: Final = 10**9
 _QUERY_LENGTH: Final = 4_000
 
@@ -47,6 +49,14 @@ def check_plan(plan: Plan, limits: Limits, now: datetime, *, has_prometheus: boo
         findings.add("deadline", "has no offset", "Write it in UTC: 2030-01-31T12:00:00Z.")
     elif plan.deadline is not None and plan.deadline <= now:
         findings.add("deadline", "is in the past")
+
+
+def check_traffic(traffic: Traffic, findings: Findings) -> None:
+    """Find what is wrong with what is assumed of users."""
+    if not 0 < traffic.users_per_hour <= _MOST_USERS_PER_HOUR:
+        findings.add("traffic.users_per_hour", f"is not above 0 and at most {_MOST_USERS_PER_HOUR:,}")
+    if not 0 <= traffic.failing <= 1:
+        findings.add("traffic.failing", "is not between 0 and 1", "0.01 is one of a hundred.")
 
 
 def _check_steps(plan: Plan, findings: Findings) -> None:

@@ -89,8 +89,11 @@ class Prometheus:
     async def _ask(self, place: tuple[str, str], guard: PrometheusGuard) -> float | None:
         body = urlencode({"query": guard.query, "timeout": f"{_WITHIN:g}s"}).encode()
         try:
-            value = value_in(await self._outgoing.post(self._url, self._headers, body, within=_WITHIN))
-        except (Unanswered, ValueError) as trouble:
+            # Its turn has to come within that time as well, where many are asked and do not answer.
+            async with asyncio.timeout(_WITHIN):
+                value = value_in(await self._outgoing.post(self._url, self._headers, body, within=_WITHIN))
+        except (Unanswered, ValueError, TimeoutError) as error:
+            trouble = error if str(error) else Unanswered(f"it did not answer within {_WITHIN:g} s")
             if self._trouble.get(place) != str(trouble):  # once is enough for what happens again and again
                 self._trouble[place] = str(trouble)
                 _log.warning("Prometheus could not be asked", ramp=place[0], guard=guard.id, why=str(trouble))

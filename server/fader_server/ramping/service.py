@@ -32,6 +32,9 @@ LEASE: Final = "ramps"
 """What the server holds that moves ramps."""
 
 
+_NO_RULE: Final = "the rule that it brings up is not there any more"
+
+
 class LeadershipLostError(Exception):
     """Another server leads by now. Nothing was written."""
 
@@ -66,7 +69,7 @@ class RampService:
 
         Raises:
             Invalid: naming everything that is wrong with the plan.
-            Conflict: if the flag is in a ramp already.
+            Conflict: if the flag is in a ramp already, or on for more users than the first step lets in.
             NotFound: if there is no such flag, environment or rule.
         """
         findings = Findings()
@@ -82,6 +85,7 @@ class RampService:
                 )
             move = moves.begin(plan, transaction.now)
             percentage = plan.steps[0].percentage
+            _refuse_to_take_away(target, flag.configurations[target.environment].configuration, plan.rule, percentage)
             revision, configuration = await _change_flag(
                 transaction,
                 state,
@@ -178,6 +182,8 @@ class RampService:
             await _refuse_unless_leading(transaction, leader)
             if _is_turn(ramp.progress, move.progress):
                 state, flag = await locked_flag(transaction.connection, ramp.project, ramp.environment, ramp.flag)
+                if not _has_what_it_needs(flag.configurations[state.key].configuration, ramp, move):
+                    move = Move(progress=replace(ramp.progress, status="held", why=_NO_RULE), tell=(_NO_RULE,))
                 after = (await _moved(transaction, state, flag, ramp, move, move.progress.status)).ramp
             else:
                 after, _ = await store_move(transaction, ramp, move, move.progress.status)
@@ -218,6 +224,23 @@ async def _moved(
         move = replace(move, progress=replace(move.progress, revision=revision))
     after, told = await store_move(transaction, ramp, move, action)
     return RampMoved(after, revision if told is None else told)
+
+
+def _has_what_it_needs(configuration: Configuration, ramp: Ramp, move: Move) -> bool:
+    """Whether the rule is still there whose rollout a move raises. Switching off needs none."""
+    return move.percentage is None or any(rule.id == ramp.plan.rule for rule in configuration.rules)
+
+
+def _refuse_to_take_away(target: Target, configuration: Configuration, rule_id: str | None, percentage: float) -> None:
+    rule_id = rule_id or edits.rule_for_everybody(configuration)
+    rule = next((rule for rule in configuration.rules if rule.id == rule_id), None)
+    if not configuration.enabled or rule is None or rule.rollout.percentage <= percentage:
+        return
+    raise Conflict(
+        f"{rule.rollout.percentage:g} % have {target.flag!r} in {target.environment!r} already, and the first step"
+        f" would take it away from all but {percentage:g} %.",
+        hint="Begin with as many, or roll it out to fewer first.",
+    )
 
 
 def _edit_of(ramp: Ramp, move: Move) -> Callable[[Configuration], Configuration]:

@@ -80,6 +80,7 @@ class Worker:
         self._looks = Looks(store)
         self._waking = asyncio.Event()
         self._faults: dict[str, str] = {}
+        self._looked_at = ""
 
     async def listen(self, messages: AsyncIterator[Message]) -> None:
         """Be woken by changes: one of them may be the beginning of a ramp."""
@@ -118,7 +119,12 @@ class Worker:
             return False
         if await self._leader.claim():
             self._faults = {ramp.id: self._faults[ramp.id] for ramp in found if ramp.id in self._faults}
-            for ramp in found:
+            for ramp in self._in_turn(found):
+                # A round may take longer than a lease lasts; who has lost it goes no further, and the next one, here or
+                # elsewhere, begins where this one has come to.
+                if not await self._leader.claim():
+                    break
+                self._looked_at = ramp.id
                 try:
                     await self._look(ramp)
                 except Exception as fault:  # noqa: BLE001 (the others are looked at, whatever is wrong with this one)
@@ -126,6 +132,12 @@ class Worker:
                 else:
                     self._faults.pop(ramp.id, None)
         return True
+
+    def _in_turn(self, found: list[Ramp]) -> list[Ramp]:
+        """All of them, first the one after that which was looked at last."""
+        ids = [ramp.id for ramp in found]
+        first = ids.index(self._looked_at) + 1 if self._looked_at in ids else 0
+        return found[first:] + found[:first]
 
     def _ail(self, ramp: Ramp, fault: Exception) -> None:
         """A ramp cannot be looked at. Each look tries again, and what happens again and again is told once."""
@@ -145,7 +157,8 @@ class Worker:
         except (LeadershipLostError, MovedMeanwhile, Unavailable):
             self._looks.forget(ramp.id)  # somebody else has done something, or nobody can; the next look sees it
         except (NotFound, Conflict):
-            await self._service.end_lost(ramp, self._leader.name)
+            with suppress(LeadershipLostError):
+                await self._service.end_lost(ramp, self._leader.name)
         else:
             if after.is_over:
                 self._looks.forget(ramp.id)

@@ -1,6 +1,6 @@
 """What comes next in a ramp: from one value to another, with no clock and no storage of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -116,8 +116,8 @@ def _held_to_limits(plan: Plan, progress: Progress) -> Move | None:
         if state.is_told:
             continue
         told = replace(progress, prometheus={**progress.prometheus, guard.id: replace(state, is_told=True)})
-        if state.beyond >= guard.checks:
-            limit = f"above {guard.max:g}" if guard.max is not None and (state.value or 0) > guard.max else "too low"
+        if state.value is not None and state.beyond >= guard.checks:
+            limit = f"above {guard.max:g}" if guard.max is not None and state.value > guard.max else "too low"
             return _acted(told, guard.action, f"{guard.id} is {state.value:g}, {limit}, {state.beyond} times in a row")
         if state.unmeasured >= _MOST_UNMEASURED:
             return _acted(told, "hold", f"{guard.id} could not be measured {state.unmeasured} times in a row")
@@ -164,15 +164,17 @@ def _acted(progress: Progress, action: Action, why: str) -> Move:
 def _late(plan: Plan, progress: Progress, now: datetime) -> Move | None:
     if plan.deadline is None or now < plan.deadline or progress.status == "baking":
         return None
-    why = f"it was to be released by {plan.deadline.isoformat()}"
     if plan.at_deadline == "advance":
-        return _next(plan, progress, now)
-    return _acted(progress, plan.at_deadline, why)
+        return _on_approval(plan, progress, step_of(plan, progress), now)
+    if plan.at_deadline == "hold" and progress.is_deadline_told:
+        return None  # whoever goes on after having been told knows it
+    why = f"it was to be released by {plan.deadline.isoformat()}"
+    return _acted(replace(progress, is_deadline_told=True), plan.at_deadline, why)
 
 
 def _onward(plan: Plan, progress: Progress, now: datetime) -> Move:
     if progress.status == "baking":
-        return _next(plan, progress, now) if progress.watched_seconds >= plan.bake_seconds else Move(progress=progress)
+        return _out_of_the_oven(plan, progress, now)
     step = step_of(plan, progress)
     unseen = [
         guard.id for guard in plan.guards if progress.guards[guard.id].evidence.treatment.exposed < step.least_exposed
@@ -192,11 +194,33 @@ def _onward(plan: Plan, progress: Progress, now: datetime) -> Move:
     return Move(progress=replace(progress, why=why, is_silence_told=True), tell=tell)
 
 
+def _out_of_the_oven(plan: Plan, progress: Progress, now: datetime) -> Move:
+    """What comes of baking: guards that compare users have nobody left to compare, but numbers must be well."""
+    if progress.watched_seconds < plan.bake_seconds:
+        return Move(progress=progress)
+    doubtful = _unsettled(plan, progress)
+    if doubtful and plan.no_data != "advance":
+        return _in_doubt(progress, doubtful)
+    return _next(plan, progress, now)
+
+
 def _on_agreement(plan: Plan, progress: Progress, step: Step, now: datetime) -> Move:
     doubtful = [guard.id for guard in plan.guards if progress.guards[guard.id].verdict in ("inconclusive", "worse")]
-    doubtful += [guard.id for guard in plan.prometheus if progress.prometheus[guard.id].verdict != "ok"]
+    doubtful += _unsettled(plan, progress)
     if doubtful and plan.no_data != "advance":
-        return Move(progress=replace(progress, why=f"{', '.join(doubtful)} is not sure yet"))
+        return _in_doubt(progress, doubtful)
+    return _on_approval(plan, progress, step, now)
+
+
+def _unsettled(plan: Plan, progress: Progress) -> list[str]:
+    return [guard.id for guard in plan.prometheus if progress.prometheus[guard.id].verdict != "ok"]
+
+
+def _in_doubt(progress: Progress, guards: Sequence[str]) -> Move:
+    return Move(progress=replace(progress, why=f"{', '.join(guards)} is not sure yet"))
+
+
+def _on_approval(plan: Plan, progress: Progress, step: Step, now: datetime) -> Move:
     if step.needs_approval and not progress.is_approved:
         tell = () if progress.why == AWAITING else (AWAITING,)
         return Move(progress=replace(progress, why=AWAITING), tell=tell)
@@ -222,9 +246,9 @@ def _enter(plan: Plan, progress: Progress, step: int, now: datetime) -> Move:
         step=step,
         began=now,
         looked=now,
-        prometheus=progress.prometheus,
         slow_ms=progress.slow_ms | usual,
         revision=progress.revision,
+        is_deadline_told=progress.is_deadline_told,
     )
     percentage = plan.steps[step].percentage
     return Move(progress=entered, percentage=percentage, tell=(f"{percentage:g} %",))

@@ -74,7 +74,7 @@ class Checked(Struct, frozen=True, kw_only=True):
     @property
     def verdict(self) -> Verdict:
         """What that means."""
-        if self.unmeasured:
+        if self.value is None:
             return "cannot measure"
         return "inconclusive" if self.beyond else "ok"
 
@@ -96,6 +96,7 @@ class Progress(Struct, frozen=True, kw_only=True):
             of twenty times without the feature in the step before.
         revision: Of the flag's last change by this ramp.
         is_silence_told: Whether it has been told that guards see nobody.
+        is_deadline_told: Whether it has been told that its deadline has passed.
     """
 
     status: Status = "running"
@@ -110,6 +111,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     slow_ms: dict[str, float] = {}
     revision: int = 0
     is_silence_told: bool = False
+    is_deadline_told: bool = False
 
     @property
     def is_over(self) -> bool:

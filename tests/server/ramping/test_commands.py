@@ -154,6 +154,33 @@ def test_a_flag_is_in_one_ramp_at_a_time(admin: AdminClient, flag: str, ramp: st
     assert admin.post(ramp, PLAN).status == 201
 
 
+def test_nobody_loses_it_by_the_beginning_of_a_ramp(admin: AdminClient, flag: str) -> None:
+    for verb, body in (("on", {}), ("rollout", {"percentage": 10})):
+        assert admin.post(f"{in_production(flag)}/{verb}", body).status == 200
+    before = configuration(admin, flag)
+    refused = admin.post(f"{in_production(flag)}/ramp", PLAN)
+    assert refused.status == 409
+    assert "10 % have" in refused.body["detail"]
+    assert configuration(admin, flag) == before
+    higher = PLAN | {"steps": [{"percentage": 10}, {"percentage": 100}]}
+    assert admin.post(f"{in_production(flag)}/ramp", higher).status == 201
+
+
+@pytest.mark.parametrize(
+    ("traffic", "field"),
+    [
+        ({"users_per_hour": 1e308, "failing": 0.01}, "traffic.users_per_hour"),
+        ({"users_per_hour": -1, "failing": 0.01}, "traffic.users_per_hour"),
+        ({"users_per_hour": 10, "failing": 1.5}, "traffic.failing"),
+    ],
+)
+def test_assumptions_that_cannot_be_are_refused(
+    admin: AdminClient, flag: str, traffic: dict[str, float], field: str
+) -> None:
+    refused = admin.post(f"{in_production(flag)}/ramp/plan", PLAN | {"traffic": traffic})
+    assert (refused.status, refused.body["field"]) == (422, field)
+
+
 def test_a_dry_run_starts_nothing(admin: AdminClient, flag: str) -> None:
     path = f"{in_production(flag)}/ramp"
     answer = admin.post(f"{path}?dry_run=true", PLAN)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with one ramp, the others are looked at."""
+"""How the leading server goes through the ramps: whatever is wrong with one, the others are looked at."""
 
 from collections.abc import Mapping
 
@@ -28,19 +28,80 @@ class _UnreadableOfOne(Struct, frozen=True):
         return HARM
 
 
+class _Losing(Leader):
+    """Loses the lease whenever it has looked at one ramp."""
+
+    claims = 0
+
+    async def claim(self) -> bool:
+        self.claims += 1
+        return self.claims % 3 != 0 and await super().claim()
+
+
+async def _nobody(ramp: Ramp, move: Move) -> None:
+    """Who is told of nothing."""
+
+
+def test_a_round_that_is_cut_short_goes_on_where_it_was(server: AdminServer, admin: AdminClient) -> None:
+    flags = ["one", "two", "three"]
+    for flag in flags:
+        assert admin.post("/projects/default/flags", {"key": flag}).status == 201
+        assert admin.post(f"/projects/default/flags/{flag}/environments/production/ramp", PLAN).status == 201
+    seen: list[str] = []
+
+    class Noting:
+        async def of(self, ramp: Ramp) -> Mapping[str, Counted]:
+            seen.append(ramp.flag)
+            return {}
+
+    async def look() -> None:
+        services = server.services
+        leader = _Losing(services.store, "a slow one", LEASE)
+        worker = Worker(services.store, services.ramps, leader, Noting(), Unasked(), _nobody)
+        try:
+            for _ in flags:
+                await worker.round()
+        finally:
+            await leader.resign()
+
+    server.call(look)
+    assert seen == flags
+    for flag in flags:
+        admin.post(f"/projects/default/flags/{flag}/environments/production/ramp/abort")
+
+
+def test_a_ramp_without_its_rule_is_held_and_goes_on_being_watched(server: AdminServer, admin: AdminClient) -> None:
+    here = "/projects/default/flags/ruleless/environments/production"
+    assert admin.post("/projects/default/flags", {"key": "ruleless"}).status == 201
+    plan = PLAN | {"steps": [{"percentage": 10, "hold_seconds": 0}, {"percentage": 100}], "guards": []}
+    assert admin.post(f"{here}/ramp", plan).status == 201
+    assert admin.send("PUT", f"{here}?force=true", {"enabled": True}).status == 200
+    assert admin.post(f"{here}/ramp/resume").status == 200
+
+    async def look() -> None:
+        services = server.services
+        leader = Leader(services.store, "the only one", LEASE)
+        worker = Worker(services.store, services.ramps, leader, _UnreadableOfOne(""), Unasked(), _nobody)
+        try:
+            await worker.round()
+        finally:
+            await leader.resign()
+
+    server.call(look)
+    found = admin.get(f"{here}/ramp").body
+    assert (found["status"], found["why"]) == ("held", "the rule that it brings up is not there any more")
+    admin.post(f"{here}/ramp/abort")
+
+
 def test_a_ramp_that_cannot_be_looked_at_keeps_no_other_one_up(server: AdminServer, admin: AdminClient) -> None:
     for flag in ("ill", "harmful"):  # and in this order they are looked at
         assert admin.post("/projects/default/flags", {"key": flag}).status == 201
         assert admin.post(f"/projects/default/flags/{flag}/environments/production/ramp", PLAN).status == 201
 
     async def look() -> bool:
-        services, told = server.services, list[tuple[Ramp, Move]]()
-
-        async def tell(ramp: Ramp, move: Move) -> None:
-            told.append((ramp, move))
-
+        services = server.services
         leader = Leader(services.store, "the only one", LEASE)
-        worker = Worker(services.store, services.ramps, leader, _UnreadableOfOne("ill"), Unasked(), tell)
+        worker = Worker(services.store, services.ramps, leader, _UnreadableOfOne("ill"), Unasked(), _nobody)
         try:
             return await worker.round()
         finally:

@@ -270,6 +270,37 @@ def test_what_is_still_beyond_its_limit_is_not_told_twice() -> None:
     assert [text for text in course.told if "errors" in text] == ["errors is 0.4, above 0.1, 3 times in a row"] * 2
 
 
+def test_what_was_never_measured_is_not_well() -> None:
+    steps = (replace(STEPS[0], hold_seconds=0.0), *STEPS[1:])
+    course = Course(replace(UNGUARDED, steps=steps, prometheus=(ERRORS,)))
+    for _ in range(10):
+        course.look()
+    assert (course.progress.step, course.progress.why) == (0, "errors is not sure yet")
+    assert course.look(asked={"errors": 0.05}).progress.step == 1
+    assert course.progress.prometheus == {}, "what was measured before says nothing of this step"
+
+
+def test_baking_does_not_end_on_a_number_that_nobody_knows() -> None:
+    course = Course(replace(UNGUARDED, steps=STEPS[3:], bake_seconds=60, prometheus=(ERRORS,)))
+    while course.progress.status == "running":
+        course.look(asked={"errors": 0.05}, after=30.0)
+    course.look(asked={"errors": None}, after=30.0)
+    for _ in range(5):
+        course.look(after=30.0)
+    assert course.progress.status == "baking"
+    assert course.look(asked={"errors": 0.05}).progress.status == "released"
+
+
+def test_a_number_that_was_beyond_its_limit_and_is_lost_ends_nothing_and_breaks_nothing() -> None:
+    others = replace(ERRORS, id="others", checks=1, action="notify")
+    course = Course(replace(UNGUARDED, prometheus=(others, ERRORS)))
+    for _ in range(2):
+        course.look(asked={"errors": 0.4})
+    course.look(asked={"errors": 0.4, "others": 0.4})  # of which only one is told at a time
+    assert course.look(asked={"errors": None}).progress.status == "running"
+    assert course.look(asked={"errors": 0.4}).off
+
+
 def test_looks_between_checks_are_no_checks() -> None:
     course = Course(replace(UNGUARDED, prometheus=(ERRORS,)))
     course.look(asked={"errors": 0.4})
@@ -285,6 +316,23 @@ def test_after_its_deadline_it_does_what_was_asked(at_deadline: str, status: str
     course = Course(replace(PLAN, deadline=BEGAN + timedelta(seconds=60), at_deadline=at_deadline))
     course.watch(90, Counted())
     assert course.progress.status == status
+
+
+def test_whoever_goes_on_after_the_deadline_is_not_held_again() -> None:
+    course = Course(replace(PLAN, deadline=BEGAN + timedelta(seconds=60)))
+    assert course.watch(90).status == "held"
+    course.moves.append(ramp.resume(course.plan, course.progress))
+    assert course.watch(4 * 600 + 1800).status == "released"
+    assert sum("it was to be released by" in text for text in course.told) == 1
+
+
+def test_also_after_its_deadline_somebody_must_approve() -> None:
+    steps = (replace(STEPS[0], needs_approval=True), *STEPS[1:])
+    course = Course(replace(PLAN, steps=steps, deadline=BEGAN + timedelta(seconds=60), at_deadline="advance"))
+    course.watch(90, Counted())
+    assert (course.progress.step, course.progress.why) == (0, "waiting for approval")
+    course.moves.append(ramp.approve(course.progress))
+    assert course.watch(30, Counted()).status == "baking"
 
 
 def test_pausing_stops_the_time() -> None:

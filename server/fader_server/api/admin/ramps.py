@@ -35,7 +35,7 @@ from fader_server.errors import NotFound
 from fader_server.flags.commands import Target
 from fader_server.flags.findings import Findings
 from fader_server.flags.lookup import existing_project
-from fader_server.ramping.plans import check_plan
+from fader_server.ramping.plans import check_plan, check_traffic
 from fader_server.ramping.preview import Preview, Traffic, preview, traffic_of
 from fader_server.ramping.service import RampMoved, newest_ramp
 from fader_server.storage import propagations, ramps
@@ -98,8 +98,10 @@ async def preview_ramp(
 ) -> Preview:
     plan, findings = data.plan(), Findings()
     check_plan(plan, admin.writer.limits, admin.clock(), has_prometheus=admin.ramps.has_prometheus, findings=findings)
-    findings.raise_if_any()
     traffic: Traffic | None = None if data.traffic is None else data.traffic.traffic()
+    if traffic is not None:
+        check_traffic(traffic, findings)
+    findings.raise_if_any()
     async with admin.store.read() as connection:
         earlier = await newest_ramp(connection, Target(project, flag, environment))
     if traffic is None and earlier is not None:

@@ -106,12 +106,12 @@ DARK_CALLS: Final = (
     (
         "dark_launch, the flag keeps out",
         'flags.dark_launch("off", user, control=lambda: old(number), candidate=lambda: old(number))',
-        1.1,
+        1.25,
     ),
     (
         "dark_launch, not in the sample",
         'flags.dark_launch("on", user, control=lambda: old(number), candidate=lambda: old(number), sample=0)',
-        1.1,
+        1.25,
     ),
     (
         "dark_launch, a candidate that waits elsewhere",

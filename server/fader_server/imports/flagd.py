@@ -5,7 +5,8 @@ whose condition holds decides, as ours do. Its shares are drawn by another hash.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -16,10 +17,12 @@ from fader_server.unleash.notes import Notebook
 
 _REDRAWN: Final = "Fader draws by another hash: each variant is given to as many as before, but not to the same ones."
 _DEEPEST: Final = 50
+_MOST: Final = 100
+"""Rules that one flag may become, as many as one may have here."""
 
 
 class _Flag(Struct, frozen=True, kw_only=True, rename="camel"):
-    state: str
+    state: Literal["ENABLED", "DISABLED"]
     variants: dict[str, Any]
     default_variant: str | None = None
     targeting: dict[str, Any] | None = None
@@ -78,7 +81,11 @@ class _Reader:
     def read(self) -> model.Flag:
         """The flag as one of ours."""
         flag = self._flag
-        served = [*self._rules(flag.targeting or None, (), self._notebook.at("targeting"), 0)]
+        self._check_variants()
+        # No further than that, for branches within branches may come to more rules than fit into memory.
+        served = [*islice(self._rules(flag.targeting or None, (), self._notebook.at("targeting"), 0), _MOST + 1)]
+        if len(served) > _MOST:
+            self._notebook.at("targeting").write(f"It would become more than {_MOST} rules.")
         off = self._off()
         rules = tuple(
             model.Rule(
@@ -103,6 +110,12 @@ class _Reader:
             rules=rules,
         )
 
+    def _check_variants(self) -> None:
+        if not self._flag.variants:
+            self._notebook.at("variants").write("A flag has at least one variant.")
+        if self._flag.default_variant is not None:
+            self._known(self._flag.default_variant, self._notebook.at("defaultVariant"))
+
     def _note_booleans(self, served: Sequence[_Served]) -> None:
         values = self._flag.variants
         if not all(isinstance(value, bool) for value in values.values()) or sorted(values.values()) != [False, True]:
@@ -121,7 +134,10 @@ class _Reader:
     ) -> Iterator[_Served]:
         """All that a targeting rule comes to, for those for whom some constraints hold; the last one is for all of
         them."""
-        if node is None or depth > _DEEPEST:
+        if depth > _DEEPEST:
+            notebook.write(f"Only {_DEEPEST} branches within one another can be carried over.")
+            yield _Served(constraints)
+        elif node is None:
             yield _Served(constraints, self._flag.default_variant)
         elif isinstance(node, bool | str):
             yield _Served(constraints, self._known(_text(node), notebook))
@@ -164,7 +180,8 @@ class _Reader:
 
     def _by(self, node: Any, notebook: Notebook) -> str:
         """What a share is drawn by: one attribute, perhaps with the flag's key or another text before it."""
-        parts = node["cat"] if isinstance(node, dict) and list(node) == ["cat"] else [node]
+        given = node["cat"] if isinstance(node, dict) and list(node) == ["cat"] else node
+        parts = given if isinstance(given, list) else [given]
         named = [one for one in parts if not isinstance(one, str) and one != {"var": FLAG_KEY}]
         attribute = attribute_of(named[0], notebook) if len(named) == 1 else None
         if attribute is None:

@@ -25,6 +25,9 @@ TARGETING_KEY: Final = "targetingKey"
 FLAG_KEY: Final = "$flagd.flagKey"
 _TIMESTAMP: Final = "$flagd.timestamp"
 _MOST: Final = 50
+"""Alternatives that one condition may come to."""
+_MOST_READ: Final = 2_000
+"""Conditions within one, which a few lines of ``$ref`` to one another could make billions."""
 _DEEPEST: Final = 50
 
 
@@ -54,16 +57,33 @@ class Conditions:
     def __init__(self, evaluators: Mapping[str, Any]) -> None:
         self._evaluators = evaluators
 
-    def read(self, node: Any, notebook: Notebook, depth: int = 0) -> Condition:
+    def read(self, node: Any, notebook: Notebook) -> Condition:
         """What a condition comes to.
 
         Args:
             node: Of JSONLogic.
             notebook: Takes what cannot be carried exactly, under the condition's path.
-            depth: How many conditions it is within.
         """
+        return _Reading(self._evaluators).read(node, notebook)
+
+
+class _Reading:
+    """Reads one condition, with all that is within it."""
+
+    def __init__(self, evaluators: Mapping[str, Any]) -> None:
+        self._evaluators = evaluators
+        self._referred: list[str] = []
+        self._read = 0
+
+    def read(self, node: Any, notebook: Notebook, depth: int = 0) -> Condition:
+        """What a condition comes to that is within so many others."""
+        self._read += 1
         if isinstance(node, bool):
             return Condition([()], []) if node else Condition([], [()])
+        if self._read > _MOST_READ:
+            if self._read == _MOST_READ + 1:
+                notebook.write(f"The condition has more than {_MOST_READ:,} others within.")
+            return _NEVER
         if not isinstance(node, dict) or len(node) != 1 or depth > _DEEPEST:
             notebook.write("This is not a condition that can be carried over.")
             return _NEVER
@@ -77,13 +97,25 @@ class Conditions:
             case "!" | "!!" if len(arguments) == 1:
                 found = self.read(arguments[0], place.at(0) if isinstance(given, list) else place, depth + 1)
                 return found.opposite if operator == "!" else found
-            case "$ref" if isinstance(given, str) and given in self._evaluators:
-                return self.read(self._evaluators[given], place, depth + 1)
+            case "$ref":
+                return self._referred_to(given, place, depth)
         compare = _COMPARISONS.get(operator)
         if compare is None:
             place.write("There is no such operator here.")
             return _NEVER
         return compare(operator, arguments, place)
+
+    def _referred_to(self, name: Any, notebook: Notebook, depth: int) -> Condition:
+        if not isinstance(name, str) or name not in self._evaluators:
+            notebook.write("There is nothing of this name in $evaluators.")
+            return _NEVER
+        if name in self._referred:
+            notebook.write(f"{name!r} refers to itself.")
+            return _NEVER
+        self._referred.append(name)
+        found = self.read(self._evaluators[name], notebook, depth + 1)
+        self._referred.pop()
+        return found
 
 
 def attribute_of(node: Any, notebook: Notebook) -> str | None:
@@ -107,20 +139,19 @@ def attribute_of(node: Any, notebook: Notebook) -> str | None:
 
 def _all_of(parts: Sequence[Condition], notebook: Notebook) -> Condition:
     holds: Alternatives = [()]
+    fails: Alternatives = []
     for part in parts:
+        # Looked at with each part, for what a few of them come to together may be more than fits into memory.
+        if len(holds) * len(part.holds) > _MOST or len(fails) + len(part.fails) > _MOST:
+            notebook.write(f"It would become more than {_MOST} rules.")
+            return _NEVER
         holds = [(*one, *other) for one in holds for other in part.holds]
-    return _bounded(Condition(holds, [one for part in parts for one in part.fails]), notebook)
+        fails += part.fails
+    return Condition(holds, fails)
 
 
 def _any_of(parts: Sequence[Condition], notebook: Notebook) -> Condition:
     return _all_of([part.opposite for part in parts], notebook).opposite
-
-
-def _bounded(condition: Condition, notebook: Notebook) -> Condition:
-    if max(len(condition.holds), len(condition.fails)) <= _MOST:
-        return condition
-    notebook.write(f"It would become more than {_MOST} rules.")
-    return _NEVER
 
 
 def _simple(constraint: model.Constraint) -> Condition:

@@ -68,14 +68,14 @@ def alternatives(
     for position, clause in enumerate(clauses):
         place = notebook.at("clauses").at(position)
         options = _clause(clause, segments, place)
+        if len(found) * len(options) > _MOST:
+            place.write(f"With it, the rule would become more than {_MOST} rules.")
+            return [Alternative((NEVER,))]
         found = [
             Alternative((*one.constraints, *other.constraints), (*one.segments, *other.segments))
             for one in found
             for other in options
         ]
-        if len(found) > _MOST:
-            place.write(f"With it, the rule would become more than {_MOST} rules.")
-            return [Alternative((NEVER,))]
     return found
 
 

@@ -96,10 +96,61 @@ def test_the_time_is_an_attribute_here() -> None:
         ({"if": [{"$ref": "nowhere"}, "red"]}, "targeting.if[0].$ref"),
         ({"if": [True, "green"]}, "targeting.if[1]"),
         ({"fractional": [{"var": "a"}, ["red", {"var": "b"}]]}, "targeting.fractional[1]"),
+        ({"fractional": [{"cat": 5}, ["red", 1]]}, "targeting.fractional[0]"),
     ],
 )
 def test_what_is_refused(targeting: dict[str, Any], path: str) -> None:
     assert (path, "differs") in severities(flag(colour(targeting=targeting)))
+
+
+def asked(*attributes: str, operator: str = "or") -> dict[str, Any]:
+    return {operator: [{"==": [{"var": name}, "x"]} for name in attributes]}
+
+
+def within_one_another(count: int) -> dict[str, Any]:
+    found: Any = "blue"
+    for number in range(count):
+        found = {"if": [asked(f"a{number}"), "red", found]}
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("targeting", "text"),
+    [
+        ({"if": [{"and": [asked(f"a{one}", f"b{one}") for one in range(60)]}, "red"]}, "more than 50 rules"),
+        ({"if": [asked(*(f"a{one}" for one in range(51))), "red"]}, "more than 50 rules"),
+        ({"if": [{"$ref": "doubled-0"}, "red"]}, "more than 50 rules"),
+        ({"if": [{"!": {"$ref": "doubled-0"}}, "red"]}, "more than 2,000 others within"),
+        ({"if": [{"$ref": "circle"}, "red"]}, "'circle' refers to itself"),
+        ({"if": [step for one in range(101) for step in (asked(f"a{one}"), "red")]}, "more than 100 rules"),
+        (
+            {"if": [asked(*"abcdefgh"), {"if": [asked(*"abcdefgh"), {"if": [asked(*"abcdefgh"), "red"]}]}]},
+            "more than 100 rules",
+        ),
+        (within_one_another(60), "Only 50 branches within one another"),
+    ],
+)
+def test_a_few_lines_that_would_become_very_many_rules_are_refused_at_once(
+    targeting: dict[str, Any], text: str
+) -> None:
+    doubled = {f"doubled-{one}": {"and": [{"$ref": f"doubled-{one + 1}"}] * 2} for one in range(40)}
+    evaluators = {**doubled, "doubled-40": asked("a"), "circle": {"and": [{"$ref": "circle"}]}}
+    document = {"flags": {"flag": colour(targeting=targeting)}, "$evaluators": evaluators}
+    [found] = wanted(document, "production").flags
+    assert any(text in note.text and note.severity == "differs" for note in found.notes), found.notes
+    assert len(found.flag.rules) <= 101
+
+
+def test_a_variant_that_there_is_not_is_no_default() -> None:
+    for fields in (boolean(defaultVariant="none"), colour(defaultVariant="none"), colour(variants={})):
+        assert ("defaultVariant", "differs") in severities(flag(fields))
+    assert ("variants", "differs") in severities(flag(colour(variants={}, defaultVariant=None)))
+
+
+def test_shares_by_a_text_of_one_attribute_need_no_list() -> None:
+    found = flag(colour(targeting={"fractional": [{"cat": {"var": "a"}}, ["red", 1], ["blue", 1]]}))
+    assert found.flag.rules[0].split is not None
+    assert (found.flag.rules[0].split.by, severities(found)) == ("a", [("targeting.fractional", "redrawn")])
 
 
 def test_what_equals_nothing_is_disputed() -> None:
@@ -112,7 +163,14 @@ def test_flags_may_be_a_list() -> None:
     assert [one.flag.key for one in found] == ["one", "two"]
 
 
-@pytest.mark.parametrize(("document", "path"), [({}, ""), ({"flags": {"a": {"state": 1}}}, "flags.a.state")])
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({}, ""),
+        ({"flags": {"a": {"state": 1}}}, "flags.a.state"),
+        ({"flags": {"a": boolean(state="enabled")}}, "flags.a.state"),
+    ],
+)
 def test_other_documents_cannot_be_read(document: dict[str, Any], path: str) -> None:
     with pytest.raises(UnreadableError) as raised:
         wanted(document, "production")

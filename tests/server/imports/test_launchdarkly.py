@@ -187,6 +187,13 @@ def test_any_of_several_segments_will_do() -> None:
     ]
 
 
+def test_very_many_ways_for_clauses_to_hold_are_refused_at_once() -> None:
+    clauses = [clause("segmentMatch", "listed", "ruled"), clause("segmentMatch", *["listed"] * 1_000_000)]
+    found = flag(boolean(rules=[{"id": "r", "variation": 0, "clauses": clauses}]), segments=SEGMENTS)
+    assert severities(found) == [("rules[0].clauses[1]", "differs")]
+    assert found.flag.rules[0].constraints == (NEVER,)
+
+
 def test_a_negated_segment_is_a_list_or_refused() -> None:
     rules = [{"variation": 0, "clauses": [clause("segmentMatch", name, negate=True)]} for name in ("listed", "ruled")]
     found = flag(boolean(rules=rules), segments=SEGMENTS)

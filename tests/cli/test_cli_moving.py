@@ -77,17 +77,40 @@ def test_scripts_get_the_report_as_a_document(cli: Cli, files: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("{", "bad.json is not JSON: "),
-        ("[]", "bad.json holds no JSON object"),
-        ("{}", "has neither features nor events"),
+        (b"{", "bad.json is not JSON: "),
+        (b"", "(it is empty)"),
+        (b"[]", "bad.json holds no JSON object"),
+        (b"{}", "has neither features nor events"),
+        ('{"features": [{"name": "\u00e4"}]}'.encode("latin-1"), "bad.json is not JSON (JSON is UTF-8: save it so)"),
+        ('{"features": []}'.encode("utf-8-sig"), "(save it as UTF-8 without a byte order mark)"),
+        ('{"features": []}'.encode("utf-16"), "(save it as UTF-8 without a byte order mark)"),
+        (b'{"features": ' + b"[" * 100_000, "bad.json is nested too deeply"),
+        (b'{"features": "' + b"x" * 17_000_000 + b'"}', "larger than 16,777,216 bytes"),
     ],
+    ids=lambda given: repr(given[:40]),
 )
-def test_a_file_of_something_else(cli: Cli, tmp_path: Path, content: str, complaint: str) -> None:
+def test_a_file_of_something_else(cli: Cli, tmp_path: Path, content: bytes, complaint: str) -> None:
     file = tmp_path / "bad.json"
-    file.write_text(content, "utf-8")
+    file.write_bytes(content)
     refused = cli("import", "unleash", str(file))
     assert refused.code != 0
     assert complaint in refused.err
+    assert refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [{}, {"segments": 7}, {"segments": []}, {"items": "none"}], ids=repr)
+def test_a_file_without_segments(cli: Cli, files: Path, content: dict[str, Any]) -> None:
+    (files / "bad.json").write_text(json.dumps(content), "utf-8")
+    refused = cli("import", "unleash", str(files / "export.json"), "--segments", str(files / "bad.json"))
+    complaint = "bad.json has no segments (they are what `segments` or `items` lists)"
+    assert (refused.code, refused.err) == (2, f"fader: {complaint}\n")
+
+
+def test_segments_whose_ids_are_none_are_not_taken_for_others(cli: Cli, files: Path) -> None:
+    odd = {"segments": [{"id": [3]}, 5, {"name": "without"}, *SEGMENTS["segments"]]}
+    (files / "odd.json").write_text(json.dumps(odd), "utf-8")
+    command = ("import", "unleash", str(files / "export.json"), "--segments", str(files / "odd.json"))
+    assert "created    segment Berlin" in cli.ok(*command)
 
 
 def test_a_document_from_standard_input(cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """``import`` and ``export``: flags come from other flag services, and go there."""
 
+import codecs
 import sys
 from collections import Counter
 from pathlib import Path
@@ -67,7 +68,8 @@ def import_command(
     document = _read(file)
     if segments_file is not None:
         found = _read(segments_file)
-        document["segments"] = _with_segments(document.get("segments"), found.get("segments", found.get("items")))
+        known = found.get("segments", found.get("items"))
+        document["segments"] = _with_segments(document.get("segments"), known, segments_file)
     body = {
         "format": form,
         "environment": session.environment,
@@ -106,24 +108,47 @@ def _refusal(refused: list[dict[str, Any]], done: str, verb: str) -> CliError:
 
 
 def _read(file: str) -> dict[str, Any]:
+    with click.open_file(file, "rb") as opened:
+        content = opened.read()
     try:
-        with click.open_file(file, "rb") as content:
-            document = msgspec.json.decode(content.read())
+        document = msgspec.json.decode(content)
+    except UnicodeDecodeError:
+        raise usage_error(f"{_named(file)} is not JSON", "JSON is UTF-8: save it so") from None
     except msgspec.DecodeError as error:
-        raise usage_error(f"{Path(file).name} is not JSON: {error}") from None
+        raise usage_error(f"{_named(file)} is not JSON: {error}", _mend(content)) from None
+    except RecursionError:
+        raise usage_error(f"{_named(file)} is nested too deeply") from None
     if not isinstance(document, dict):
-        raise usage_error(f"{Path(file).name} holds no JSON object")
+        raise usage_error(f"{_named(file)} holds no JSON object")
     return document
 
 
-def _with_segments(named: Any, known: Any) -> Any:
-    """Segments with what another document knows of them."""
-    if not known:
-        raise usage_error("there are no segments in the file of segments")
-    if not isinstance(named, list):
+def _named(file: str) -> str:
+    return "standard input" if file == "-" else Path(file).name
+
+
+def _mend(content: bytes) -> str | None:
+    """What to do about it, if that is known."""
+    if not content.strip():
+        return "it is empty"
+    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "save it as UTF-8 without a byte order mark"
+    return None
+
+
+def _with_segments(named: Any, known: Any, file: str) -> Any:
+    """Segments with what another document knows of them: a list, or an object by their keys."""
+    if not known or not isinstance(known, list | dict):
+        raise usage_error(f"{_named(file)} has no segments", "they are what `segments` or `items` lists")
+    if not isinstance(named, list) or not isinstance(known, list):
         return known
-    by_id = {one.get("id"): one for one in known if isinstance(one, dict)}
-    return [one | by_id.get(one.get("id"), {}) if isinstance(one, dict) else one for one in named]
+    by_id = {one["id"]: one for one in known if isinstance(one, dict) and isinstance(one.get("id"), int)}
+    return [one | by_id.get(_id_of(one), {}) if isinstance(one, dict) else one for one in named]
+
+
+def _id_of(segment: dict[str, Any]) -> int | None:
+    found = segment.get("id")
+    return found if isinstance(found, int) else None
 
 
 def _things(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -150,12 +150,19 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     kind = _OF_LITESTAR.get(error.status_code)
     if kind is None:
         return _of_anything(request, error)
+    if kind is TooLarge:
+        return problem_response(request, _too_large(request), error.headers)
     detail = (
         f"{request.method} is not possible at {shown(request.url.path)}."
         if kind is MethodNotAllowed
         else f"{error.detail}."
     )
     return problem_response(request, kind(detail), error.headers)
+
+
+def _too_large(request: Request[Any, Any, Any]) -> FaderError:
+    most = request.route_handler.resolve_request_max_body_size()
+    return TooLarge(f"The body is larger than {most:,} bytes.", hint="That is the most here: send less at once.")
 
 
 def _of_parameters(error: ValidationException) -> FaderError:

@@ -194,7 +194,7 @@ async def _start(
     app.state.members = segment_members.MemberServices(access, distributor, admission, lists)
     app.state.evaluators = evaluators = Evaluators(distributor, lists, store, now, telemetry.metrics)
     stack.push_async_callback(evaluators.close)
-    app.state.frontend = frontend.FrontendServices(access, evaluators)
+    app.state.frontend = frontend.FrontendServices(access, admission, evaluators)
     destinations = destinations_of(settings.webhooks)
     app.state.admin = AdminServices.build(
         store=store,

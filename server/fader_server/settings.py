@@ -362,8 +362,9 @@ SETTINGS: Final = (
         default="33554432",
         meaning="How many bytes of whole snapshots this server sends in a second. Each costs its size, as sent, and "
         "16 KiB. Clients that come for one when that is used up get 503 and a time to come back, and answer with the "
-        "flags they have. Apart from that, as many bytes of answers by OFREP with the values of all flags; each costs "
-        "its size and 2 KiB, and those beyond get 429.",
+        "flags they have. Apart from that, as many bytes of answers with the values of all flags, by OFREP (each costs "
+        "its size and 2 KiB) and to Unleash's SDKs in browsers and phones (128 bytes for each flag, and 2 KiB); those "
+        "beyond get 429.",
     ),
     Setting(
         name="FADER_MEMBER_BYTES_PER_SECOND",

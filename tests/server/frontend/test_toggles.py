@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from browsers import Browser
 from fader import Context
 from fader.bucketing import bucket
 from fader_server.errors import Unavailable
-from in_process import SDK_KEY, InProcess
+from in_process import SDK_KEY, InProcess, running_in_process
 
 pytestmark = pytest.mark.anyio
 
@@ -292,6 +293,17 @@ async def test_a_page_may_read_what_it_is_told(server: InProcess, browser: Brows
     ):
         assert answer.headers["access-control-allow-origin"] == "*", answer
     assert "access-control-allow-origin" not in (await browser.get("/api/v1/whoami", **page)).headers
+
+
+async def test_all_flags_are_evaluated_at_a_bounded_rate(tmp_path: Path) -> None:
+    async with running_in_process(tmp_path, FADER_SNAPSHOT_BYTES_PER_SECOND="65536") as strict:
+        browser = await Browser.of_new_project(strict, "strict")
+        await browser.create_flag("f", EVERYBODY)
+        for path in ("/api/frontend", "/api/frontend/all"):
+            answers = [await browser.get(path) for _ in range(100)]
+            assert (answers[-1].status, answers[-1].json["name"]) == (429, "RateLimitError")
+            assert int(answers[-1].headers["retry-after"]) > 0
+        assert (await browser.get("/api/frontend/features/f")).status == 200
 
 
 async def test_other_mistakes_are_told_in_unleashs_form(browser: Browser) -> None:

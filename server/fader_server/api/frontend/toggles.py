@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from fader.context import EvaluationContext
 from fader_server.api.frontend.contexts import context_of
-from fader_server.api.frontend.services import PREFIXES, evaluator_for
+from fader_server.api.frontend.services import PREFIXES, admit_all_flags, evaluator_for
 from fader_server.api.sdk.encoded import holds, takes_gzip
 from fader_server.errors import NotFound
 from fader_server.evaluation import Evaluator
@@ -51,6 +51,7 @@ async def enabled_toggles(request: Request[Any, Any, State]) -> Response[bytes]:
     """The flags that are on. One that is not among them is off, or there is none."""
     evaluator = await evaluator_for(request)
     context = await context_of(request)
+    admit_all_flags(request, evaluator)
     return _answer(request, Toggles(_evaluated(evaluator, evaluator.flags.snapshot.flags, context, also_off=False)))
 
 
@@ -64,6 +65,7 @@ async def all_toggles(request: Request[Any, Any, State]) -> Response[bytes]:
     """All flags, also those that are off."""
     evaluator = await evaluator_for(request)
     context = await context_of(request)
+    admit_all_flags(request, evaluator)
     return _answer(request, Toggles(_evaluated(evaluator, evaluator.flags.snapshot.flags, context)))
 
 

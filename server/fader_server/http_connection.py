@@ -234,7 +234,8 @@ class Connection(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError:
-            self._refuse(self._refusal or _MALFORMED)
+            if not self._is_deaf:
+                self._refuse(self._refusal or _MALFORMED)
             return
         if was_in_head and self._is_in_head:
             # A field that does not end is not reported until it does. Pieces that are nothing but head count, too.
@@ -255,6 +256,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._is_deaf:  # since a moment ago: it came together with the end of the one before
+            raise ValueError("nobody listens any more")  # stops the parser
         super().on_message_begin()
         self._is_in_head, self._is_whole = True, False
         self._head_bytes = self._discarded = 0

@@ -170,6 +170,21 @@ def test_a_large_body_that_nobody_reads_costs_the_connection(strict: ServerProce
         assert connection.is_closed()
 
 
+def test_what_comes_together_with_the_end_of_such_a_body_is_not_answered_any_more(strict: ServerProcess) -> None:
+    with RawConnection(strict) as connection:
+        body = KIBIBYTE * 65  # of which 64 are thrown away
+        head = f"POST /api/v1/projects HTTP/1.1\r\nHost: fader\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        connection.send(head)
+        assert connection.answer().status == 401
+        connection.send(body[:-2_048])
+        connection.send(body[-2_048:] + b"GET /health/live HTTP/1.1\r\nHost: fader\r\n\r\n")
+        assert connection.is_closed()
+    with RawConnection(strict) as connection:
+        connection.request("/health/live")
+        assert connection.answer().status == 200
+    assert "Exception in ASGI application" not in strict.log.read_text("utf-8")
+
+
 def test_who_asks_and_sends_nothing_more_still_gets_an_answer(strict: ServerProcess) -> None:
     with RawConnection(strict) as connection:
         connection.request("/sdk/v1/snapshot", f"Authorization: Bearer {strict.sdk_key()}")

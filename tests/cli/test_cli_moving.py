@@ -121,22 +121,41 @@ def test_a_document_from_standard_input(cli: Cli) -> None:
 
 
 def test_the_how_to_page(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The documents that it shows, with the commands on them, in its order."""
+    """The documents that it shows, with all commands on it, in its order."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).resolve().parents[2] / "docs/how-to/move-to-fader.md").read_text("utf-8")
-    page = page.partition("## From LaunchDarkly")[0]
     documents = re.findall(r"`(\w+\.json)`\n\n```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(documents) == page.count("```json")
     for name, document in documents:
         Path(name).write_text(document, "utf-8")
-    commands = [
-        shlex.split(line, comments=True)
-        for block in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-        for line in block.splitlines()
-    ]
-    said = [cli.ok(*words[1:]) for words in commands]
+    said = run(cli, page, "From Unleash")
     assert "new-checkout" in said[0]
     assert cli.json("show", "new-checkout")["environments"]["production"]["rules"][0]["rollout"]["percentage"] == 25.0
+
+    settings = {"on": True, "offVariation": 1, "fallthrough": {"variation": 0}, "rules": [IN_BERLIN]}
+    from_launchdarkly = {"items": [LAUNCHDARKLY["items"][0] | {"environments": {"production": settings}}]}
+    # Of another name than the segment that came from Unleash.
+    Path("flags.json").write_text(json.dumps(from_launchdarkly).replace("berlin", "in-town"), "utf-8")
+    Path("segments.json").write_text(json.dumps({"items": [{"key": "in-town", "included": ["ada"]}]}), "utf-8")
+    assert "2 created in production" in run(cli, page, "From LaunchDarkly")[1]
+
+    welcome = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
+    Path("flags.json").write_text(json.dumps({"flags": {"welcome": welcome}}), "utf-8")
+    assert "1 created in production" in run(cli, page, "From flagd")[0]
+
+    cli.ok("off", "new-checkout", "-e", "production")  # whose share flagd would draw anew
+    run(cli, page, "And out again")
+    assert Path("segments.json").stat().st_size > 0
+    assert "new-checkout" in json.loads(Path("flags.json").read_text("utf-8"))["flags"]
+
+
+def run(cli: Cli, page: str, section: str) -> list[str]:
+    """What the commands of a section of the page say."""
+    text = page.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines()]
+    assert commands
+    return [cli.ok(*words) for words in commands]
 
 
 LAUNCHDARKLY = {"items": [{"key": "checkout", "variations": [{"value": True}, {"value": False}], "environments": {}}]}

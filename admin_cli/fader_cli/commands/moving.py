@@ -176,7 +176,8 @@ def _show_one(out: Console, one: dict[str, Any], noun: str) -> None:
         out.print(f"[{_STYLES[outcome]}]{outcome:<9}[/]  {noun}[key]{escape(one['key'])}[/]")
     for refusal in one["refusals"]:
         hint = f" [hint]{escape(refusal['hint'])}[/]" if refusal["hint"] else ""
-        out.print(f"           {_place(refusal['path'])}{escape(refusal['reason'])}{hint}", soft_wrap=True)
+        reason = refusal["reason"].rstrip(".") + "."
+        out.print(f"           {_place(refusal['path'])}{escape(reason)}{hint}", soft_wrap=True)
     for remark in one["remarks"]:
         out.print(f"           [quiet]{_place(remark['path'])}{escape(remark['text'])}[/]", soft_wrap=True)
 

@@ -51,7 +51,9 @@ def wanted(document: Mapping[str, object], environment: str) -> Wanted:
         raise UnreadableError("data", "is no object")
     segments = _segments(data.get("segments"))
     if "items" in data or "environments" in data:
-        flags, remarks = _of_rest(converted(data.get("items", [data]), tuple[RestFlag, ...], "items"), environment)
+        listed = converted(data.get("items", [data]), tuple[RestFlag, ...], "items")
+        flags, remarks = _of_rest(listed, environment)
+        remarks += _absent(data.get("totalCount"), len(listed))
     elif "flags" in data:
         flags, remarks = _of_sdk(converted_each(data["flags"], SdkFlag, "flags")), []
     else:
@@ -113,6 +115,13 @@ def _of_rest(flags: Sequence[RestFlag], environment: str) -> tuple[list[_Flag], 
     if absent:
         remarks.append(f"Without settings for {environment!r}, and left out: {', '.join(sorted(absent))}.")
     return found, remarks
+
+
+def _absent(total: object, listed: int) -> list[str]:
+    """What to say of a page that has not all flags: LaunchDarkly answers with so many at once."""
+    if not isinstance(total, int) or total <= listed:
+        return []
+    return [f"Only {listed:,} of {total:,} flags are in the document: fetch the others, too, with offset={listed}."]
 
 
 def _wanted(flag: _Flag, flags: Mapping[str, _Flag], segments: Mapping[str, KnownSegment]) -> WantedFlag:

@@ -116,7 +116,9 @@ def _segment_match(clause: Clause, segments: Mapping[str, KnownSegment], noteboo
     named = [str(value) for value in clause.values or ()]
     for position, name in enumerate(named):
         if name not in segments:
-            notebook.at("values").at(position).write(f"There is no segment {name!r} in the document.")
+            notebook.at("values").at(position).write(
+                f"There is no segment {name!r} in the document. Add the segments of the environment to it."
+            )
     known = [segments[name] for name in named if name in segments]
     if not clause.negate:
         return [Alternative(segments=(key,)) for one in known for key in one.keys] or [Alternative((NEVER,))]

@@ -254,6 +254,14 @@ def test_one_environment_goes_wherever_it_is_sent() -> None:
     assert [one.flag.key for one in read(rest({"test": SETTINGS})).flags] == ["banner"]
 
 
+def test_a_page_of_several_is_told_from_all_flags() -> None:
+    def remarks(total: Any) -> tuple[str, ...]:
+        return wanted({"items": [rest({"test": SETTINGS | {"rules": []}})], "totalCount": total}, "production").remarks
+
+    assert remarks(101) == ("Only 1 of 101 flags are in the document: fetch the others, too, with offset=1.",)
+    assert [remarks(total) for total in (1, 0, None, "many")] == [()] * 4
+
+
 def test_what_is_left_out_is_named() -> None:
     flags = (rest({"production": SETTINGS}, archived=True), rest({"a": SETTINGS, "b": SETTINGS}, key="other"))
     assert read(*flags).remarks == (

@@ -110,7 +110,10 @@ class ImportedFlags:
             return Imported(key=key, outcome="refused", refusals=errors)
         self._plans.append(plan)
         self._definitions[key] = plan.definition
-        self._graph[key] = [one.flag for one in plan.configuration.prerequisites]
+        needed = [one.flag for one in plan.configuration.prerequisites]
+        self._graph.pop(key, None)
+        if needed:  # of the others there are many, and each flag looks at all of these
+            self._graph[key] = needed
         return Imported(key=key, outcome=plan.outcome, remarks=wanted.notes)
 
     def _refused_around(self, wanted: WantedFlag) -> Iterable[FieldError]:
@@ -179,7 +182,7 @@ class ImportedFlags:
             segments=self._segments,
             flags=self._definitions,
             other_flags=(),
-            prerequisites={flag: needed for flag, needed in self._graph.items() if flag != definition.key},
+            prerequisites=self._graph,
         )
         check_configuration(definition, configuration, around, self._limits, findings)
         findings.raise_if_any()

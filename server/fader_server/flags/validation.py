@@ -27,7 +27,7 @@ class Surroundings(Struct, frozen=True):
     other_flags: Collection[str]
     """Keys of flags, for suggestions."""
     prerequisites: Graph
-    """Who has which prerequisites in this environment, the flag's own left out."""
+    """Who has which prerequisites in this environment; what the flag itself has is not looked at."""
 
 
 def check_configuration(
@@ -170,7 +170,7 @@ def _check_prerequisites(
             findings.add(f"{field}.flag", f"makes a circle: {' → '.join(way)}", "None of them could ever be on.")
     named = [prerequisite.flag for prerequisite in configuration.prerequisites]
     findings.check_distinct("prerequisites", named)
-    if not findings.errors:
+    if named and not findings.errors:  # who needs none makes no chain longer
         chain = longest_chain(
             {**surroundings.prerequisites, definition.key: named}, definition.key, limits.prerequisite_depth
         )

@@ -265,6 +265,35 @@ def test_environment_and_project_must_exist(admin: AdminClient, project: str) ->
     assert run(admin, "nowhere", EXPORT).status == 404
 
 
+def test_who_needs_whom_may_turn_round(admin: AdminClient, project: str) -> None:
+    def needing(**needs: str) -> dict[str, Any]:
+        return features(
+            *({"name": name, "dependencies": [{"feature": one}] if one else []} for name, one in needs.items())
+        )
+
+    assert outcomes(run(admin, project, needing(a="b", b=""))) == {"a": "created", "b": "created"}
+    assert outcomes(run(admin, project, needing(a="", b="a"))) == {"a": "updated", "b": "updated"}
+    assert outcomes(run(admin, project, needing(a="", b=""))) == {"a": "unchanged", "b": "updated"}
+
+
+def test_a_chain_of_flags_has_an_end(admin: AdminClient, project: str) -> None:
+    def needing(one: int) -> dict[str, Any]:
+        fallthrough = {"variations": [True, False], "offVariation": 1, "fallthrough": {"variation": 0}}
+        return fallthrough | {"on": True, "prerequisites": [{"key": f"f{one - 1}", "variation": 0}] if one else []}
+
+    chain = {"flags": {f"f{one}": needing(one) for one in range(25)}}
+    found = run(admin, project, chain, "?dry_run=true", format="launchdarkly")
+    assert [key for key, outcome in outcomes(found).items() if outcome == "refused"] == [
+        "f20", "f21", "f22", "f23", "f24",
+    ]  # fmt: skip
+    assert "chain of more than 20 flags" in reasons(found, "f20")[0][1]
+
+
+def test_a_wrong_format_is_called_what_it_is_called_in_the_request(admin: AdminClient, project: str) -> None:
+    answer = admin.get(f"/projects/{project}/environments/production/export?format=yaml")
+    assert (answer.status, answer.body["field"]) == (422, "format")
+
+
 def test_a_flag_that_is_in_a_ramp_is_left_to_it(admin: AdminClient, project: str) -> None:
     half = [{"name": "flexibleRollout", "parameters": {"rollout": "50", "groupId": "new"}}]
     assert outcomes(run(admin, project, features({"name": "new", "strategies": half}))) == {"new": "created"}

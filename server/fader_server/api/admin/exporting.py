@@ -52,7 +52,7 @@ async def export_flags(
     admin: Admin,
     project: InPath,
     environment: InPath,
-    form: Annotated[Format, QueryParameter(name="format", description="Whose document it is to be.")],
+    format: Annotated[Format, QueryParameter(description="Whose document it is to be.")],  # noqa: A002 (as it is called)
     accept: Annotated[
         list[Acceptable] | None, QueryParameter(description="What may be in it although it is not exact.")
     ] = None,
@@ -67,7 +67,7 @@ async def export_flags(
     # A flag that was removed in between is in neither.
     snapshot = replace(snapshot, flags={key: flag for key, flag in snapshot.flags.items() if key in definitions})
     # In a thread, for large environments take a while, and others have their turns meanwhile.
-    found = await asyncio.to_thread(FORMATS[form], snapshot, definitions, frozenset(accept or ()))
+    found = await asyncio.to_thread(FORMATS[format], snapshot, definitions, frozenset(accept or ()))
     return ExportView(
         environment=environment,
         revision=snapshot.revision,

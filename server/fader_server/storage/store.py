@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
@@ -46,6 +46,9 @@ from fader_server.storage.records import (
 from fader_server.telemetry import ConnectionPool, Telemetry
 
 _log = logging.getLogger(__name__)
+
+_GIVEN_BACK_SECONDS: Final = 1.0
+"""So long a connection may be on its way back from whoever was cancelled."""
 
 
 class Store:
@@ -121,7 +124,12 @@ class Store:
         self.is_prepared = True
 
     async def close(self) -> None:
-        """Close all connections. Transactions that are under way fail."""
+        """Close all connections. Transactions that are still under way in a moment fail."""
+        # Whoever was cancelled gives its connection back a little later, and nobody would be there any more to close it.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVEN_BACK_SECONDS):
+                while self.pool.in_use:  # noqa: ASYNC110 (the pool tells nobody)
+                    await asyncio.sleep(0.005)
         await self._engine.dispose()
 
     async def ping(self) -> None:

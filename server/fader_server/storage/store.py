@@ -125,7 +125,7 @@ class Store:
 
     async def close(self) -> None:
         """Close all connections. Transactions that are still under way in a moment fail."""
-        # Whoever was cancelled gives its connection back a little later, and nobody would be there any more to close it.
+        # Whoever was cancelled gives its connection back a little later, when nobody would be there to close it.
         with suppress(TimeoutError):
             async with asyncio.timeout(_GIVEN_BACK_SECONDS):
                 while self.pool.in_use:  # noqa: ASYNC110 (the pool tells nobody)

@@ -18,8 +18,8 @@ COPY admin_cli admin_cli
 # hadolint ignore=DL3042
 RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python -m pip install --constraint requirements/constraints.txt --upgrade pip \
-    && python -m venv --without-pip /opt/fader \
-    && python -m pip --python /opt/fader/bin/python install --only-binary :all: --compile \
+    && python -m venv --without-pip /app \
+    && python -m pip --python /app/bin/python install --only-binary :all: --compile \
         --constraint requirements/constraints.txt --build-constraint requirements/constraints.txt ".[${EXTRAS}]"
 
 FROM python:3.13-slim-trixie
@@ -28,8 +28,8 @@ LABEL org.opencontainers.image.title="Fader" \
       org.opencontainers.image.licenses="Apache-2.0"
 # What a node without DATABASE_URL keeps: a volume that is mounted here takes over the owner.
 RUN install --directory --owner=10001 --group=10001 /var/lib/fader
-COPY --from=build /opt/fader /opt/fader
-ENV PATH=/opt/fader/bin:$PATH FADER_HOST=0.0.0.0
+COPY --from=build /app /app
+ENV PATH=/app/bin:$PATH FADER_HOST=0.0.0.0
 # A number, so that Kubernetes can see that it is not root's.
 USER 10001:10001
 WORKDIR /var/lib/fader

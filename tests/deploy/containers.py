@@ -95,15 +95,23 @@ class BuiltImage:
         environment |= given | {"PATH": f"{python / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         for run in self.build.values("RUN"):
             ran = subprocess.run(
-                ["sh", "-c", commands(run).replace("/opt/fader", str(self.root))],
+                ["sh", "-c", commands(run).replace(self._place, str(self.root))],
                 cwd=context, env=environment, umask=0o022, capture_output=True, text=True, timeout=110, check=False,
             )  # fmt: skip
             assert ran.returncode == 0, ran.stdout + ran.stderr
 
     @property
+    def _place(self) -> str:
+        """Where the image has what is installed: the folder whose programs it puts on the path first."""
+        place, found, _ = self.image.environment["PATH"].partition("/bin:")
+        assert found
+        assert len(place) > 1
+        return place
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the image sets."""
-        path = self.image.environment["PATH"].replace("/opt/fader", str(self.root)).replace("$PATH", os.defpath)
+        path = self.image.environment["PATH"].replace(self._place, str(self.root)).replace("$PATH", os.defpath)
         return self.image.environment | {"PATH": path} | _libraries(self._base)
 
     @property

@@ -11,9 +11,9 @@ import pytest
 import urllib3
 import yaml
 
-from processes import PATIENCE, wait_for
+from processes import PATIENCE
 from services.postgres import free_port
-from services.prometheus import prometheus_program
+from services.prometheus import prometheus_program, running_until_killed
 
 
 class Alertmanager:
@@ -70,21 +70,6 @@ def running_alertmanager(folder: Path, hook: str) -> Iterator[Alertmanager]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
     ]
-    log = folder / "alertmanager.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return urllib3.request("GET", f"{url}/-/ready", retries=False, timeout=PATIENCE).status == 200
-        except urllib3.exceptions.HTTPError:
-            return False
-
-    try:
-        wait_for(ready, "Alertmanager to be ready")
+    with running_until_killed("Alertmanager", command, folder, url):
         yield Alertmanager(url)
-    finally:
-        process.kill()
-        process.wait(PATIENCE)

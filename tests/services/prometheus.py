@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,37 @@ def checked_by_promtool(metrics: bytes) -> str:
         check=False,
     )
     return (done.stdout + done.stderr).decode() if done.returncode else ""
+
+
+@contextmanager
+def running_until_killed(
+    name: str, command: Sequence[str], folder: Path, url: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program that tells at ``/-/ready`` when it is, as all of Prometheus's do, for the time of a ``with`` block.
+
+    Args:
+        name: Its own.
+        command: Its command line.
+        folder: Where it runs, and where its log goes.
+        url: At which it answers.
+    """
+    log = folder / f"{name.lower()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return urllib3.request("GET", f"{url}/-/ready", retries=False, timeout=PATIENCE).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    try:
+        wait_for(ready, f"{name} to be ready")
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
 
 
 class Prometheus:
@@ -87,21 +118,6 @@ def running_prometheus(folder: Path, configuration: Mapping[str, Any]) -> Iterat
         f"--web.listen-address=127.0.0.1:{port}",
         "--query.lookback-delta=1m",
     ]
-    log = folder / "prometheus.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return urllib3.request("GET", f"{url}/-/ready", retries=False, timeout=PATIENCE).status == 200
-        except urllib3.exceptions.HTTPError:
-            return False
-
-    try:
-        wait_for(ready, "Prometheus to be ready")
+    with running_until_killed("Prometheus", command, folder, url) as process:
         yield Prometheus(url, process)
-    finally:
-        process.kill()
-        process.wait(PATIENCE)

@@ -120,7 +120,7 @@ class Copies:
         self._copy = EnvironmentCopy(snapshot=snapshot, keys=keys)
 
     async def save(self, copy: EnvironmentCopy) -> None:
-        raise NotImplementedError
+        raise AssertionError("who cannot read the database has nothing to save")
 
     async def load(self, project: str, environment: str) -> EnvironmentCopy | None:
         return self._copy if (project, environment) == ("default", "production") else None
